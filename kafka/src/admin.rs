@@ -1,6 +1,7 @@
 //! Admin calls behind [`Catalog`]: each has its own queue, blocks, and is bounded in size and time.
 
 pub(crate) mod call;
+mod configs;
 mod describe;
 mod groups;
 mod offsets;
@@ -20,11 +21,10 @@ use super::metadata;
 use super::properties::{Properties, READER_TIMEOUT};
 use super::text::lossy;
 use crate::catalog::{
-    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
-    settings_of,
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicChange, TopicDescription, TopicSummary,
+    only,
 };
 use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset};
-use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
 use groups::GroupClient;
 use replicas::Requirements;
@@ -107,9 +107,12 @@ impl Catalog for KafkaCatalog {
         chunked(names, TOPICS, |names| describe::configs(&self.0, names, &[]))
     }
 
-    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
-        let found = chunked(names, TOPICS, |names| describe::configs(&self.0, names, NAMES))?;
-        Ok(found.into_iter().map(|configs| configs.map(settings_of)).collect())
+    fn some_configs(&self, names: &[String], settings: &[&str]) -> Answers<Vec<ConfigEntry>> {
+        chunked(names, TOPICS, |names| describe::configs(&self.0, names, settings))
+    }
+
+    fn alter(&self, topics: &[TopicChange]) -> Answers<()> {
+        chunked(topics, TOPICS, |topics| configs::alter(&self.0, topics))
     }
 
     fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {

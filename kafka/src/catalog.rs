@@ -8,7 +8,7 @@ use wire::partition::Partition;
 
 use crate::KafkaError;
 use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset};
-use crate::topic_settings::TopicSettings;
+use crate::topic_settings::{NAMES, TopicSettings};
 
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,16 @@ pub struct ConfigEntry {
     pub value: String,
     /// Set on the topic itself, not inherited from the broker.
     pub set_on_topic: bool,
+    /// Value that the topic inherits, or would inherit if it were not set on the topic itself; `None` if unknown.
+    pub inherited: Option<String>,
+}
+
+/// Settings to set on a topic, with their values, and settings to remove from it. All are changed, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicChange {
+    pub topic: String,
+    /// Names, and the values to set; `None` removes the topic's own value, so that it inherits one.
+    pub settings: Vec<(String, Option<String>)>,
 }
 
 /// Start and end of a partition's log.
@@ -138,9 +148,22 @@ pub trait Catalog: Send + Sync {
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         unsupported(&format!("configuration of {names:?}"))
     }
+    /// Reads the configuration entries of topics that are called `settings`. Many topics cost little.
+    fn some_configs(&self, names: &[String], settings: &[&str]) -> Answers<Vec<ConfigEntry>> {
+        let wanted = |mut entries: Vec<ConfigEntry>| {
+            entries.retain(|entry| settings.contains(&entry.name.as_str()));
+            entries
+        };
+        Ok(self.configs(names)?.into_iter().map(|configs| configs.map(wanted)).collect())
+    }
     /// Reads the effective settings of topics that decide what they keep and accept. Many topics cost little.
     fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
-        Ok(self.configs(names)?.into_iter().map(|configs| configs.map(settings_of)).collect())
+        let found = self.some_configs(names, NAMES)?;
+        Ok(found.into_iter().map(|configs| configs.map(|entries| settings_of(&entries))).collect())
+    }
+    /// Changes settings of topics. A topic whose changes the cluster refuses keeps its settings.
+    fn alter(&self, topics: &[TopicChange]) -> Answers<()> {
+        unsupported(&format!("change of the settings of {} topics", topics.len()))
     }
     /// Reads the replicas of partitions, in a few seconds at most. A partition that this user may not write has an error. An
     /// implementation that leaves it out states that all can be written.
@@ -192,8 +215,8 @@ pub trait Catalog: Send + Sync {
 }
 
 /// Returns the settings among these entries that decide what a topic keeps and accepts.
-pub fn settings_of(entries: Vec<ConfigEntry>) -> TopicSettings {
-    entries.into_iter().map(|entry| (entry.name, entry.value)).collect()
+pub fn settings_of(entries: &[ConfigEntry]) -> TopicSettings {
+    entries.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect()
 }
 
 /// Returns the only answer of a request for one name.

@@ -13,15 +13,32 @@ pub const NAMES: &[&str] = &[
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "min.compaction.lag.ms",
+    "min.insync.replicas",
     "retention.bytes",
     "retention.ms",
+];
+
+/// Settings that make sense in another cluster: retention, compaction and record size. Durability, placement and throttles
+/// are each cluster's own, and timestamps must not be replaced.
+pub const COPIED: &[&str] = &[
+    "cleanup.policy",
+    "compression.type",
+    "delete.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.ms",
 ];
 
 /// Effective settings of a topic, inherited values included, by their names in [`NAMES`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicSettings(BTreeMap<&'static str, String>);
 
-/// Setting with which a target topic deletes earlier, or accepts less, than its source topic.
+/// Setting with which a target topic deletes earlier, accepts less, or acknowledges on fewer replicas, than its source topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeakerSetting {
     pub name: &'static str,
@@ -67,8 +84,8 @@ impl TopicSettings {
         self.number("delete.retention.ms").filter(|_| self.compacts())
     }
 
-    /// Returns the settings with which this topic, the target of `source`, deletes earlier or accepts less. A setting
-    /// that one of them does not have is not compared.
+    /// Returns the settings with which this topic, the target of `source`, deletes earlier, accepts less, or acknowledges
+    /// on fewer replicas. A setting that one of them does not have is not compared.
     pub fn weaker_than(&self, source: &Self) -> Vec<WeakerSetting> {
         let both_delete = self.deletes() && source.deletes();
         let both_compact = self.compacts() && source.compacts();
@@ -161,6 +178,9 @@ mod tests {
         let kind = "message.timestamp.type";
         assert_eq!(weaker(&[(kind, "LogAppendTime")], &[(kind, "CreateTime")]).len(), 1);
         assert!(weaker(&[(kind, "CreateTime")], &[(kind, "LogAppendTime")]).is_empty());
+        let durable = "min.insync.replicas";
+        assert_eq!(weaker(&[(durable, "1")], &[(durable, "2")]).len(), 1, "fewer replicas acknowledge a record");
+        assert!(weaker(&[(durable, "2")], &[(durable, "1")]).is_empty());
         assert_eq!(settings(&[("segment.bytes", "1")]), TopicSettings::default(), "it deletes nothing");
     }
 }

@@ -6,13 +6,15 @@ mod fields;
 use std::collections::HashSet;
 
 use service::config::document::collected;
-use service::config::value::text;
+use service::config::value::{choice, text};
 use service::config::{
     Address, AdoptLive, Configuration, DeValue, Document, ProcessSettings, Properties, ReadSection, Rejection,
     Reported, Section, Setting,
 };
 use service::tls::End;
 use wire::units::Size;
+
+use crate::link::following::rule::FollowConfigs;
 
 pub use fields::{Config, EXAMPLE, LinkConfig, SECTIONS, TargetConfig};
 
@@ -112,6 +114,12 @@ impl Setting for Rename {
             return reject("would make topics that begin with `__`, which are internal to their cluster");
         }
         Ok(Self { before: before.to_owned(), after: after.to_owned() })
+    }
+}
+
+impl Setting for FollowConfigs {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        choice(value, &[("off", Self::Off), ("safe", Self::Safe), ("all", Self::All)])
     }
 }
 

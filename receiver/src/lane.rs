@@ -15,6 +15,7 @@
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `map`, `blocks`, `known_map`: where the records went
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
+//! - `gone_since`, `marks`: since when topics are gone that a policy will forget
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `careful`, `skipped_records`: what happens to refused records, those that a policy leaves out among them
@@ -33,12 +34,14 @@ mod claims;
 mod classes;
 mod draft;
 mod forget;
+mod gone_since;
 pub(crate) mod handle;
 mod handover;
 pub(crate) mod inbox;
 pub(crate) mod known_map;
 mod left_out;
 mod map;
+mod marks;
 pub(crate) mod memory;
 mod offers;
 mod open_lane;
@@ -62,6 +65,7 @@ mod unauthorized_partition;
 pub use claims::Claim;
 pub use draft::{Committed, Company, Draft, Prepared};
 pub use forget::{ForgetStep, ForgetTopic};
+pub use gone_since::MarkGone;
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
 pub use recover::RecoverError;

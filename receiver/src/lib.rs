@@ -5,7 +5,7 @@
 //! - [`config`]: the settings, and the values derived from them
 //! - `run`: the life of a receiver: find the target, listen, serve, drain, stop
 //! - `session`: accepts channels, authenticates senders, takes frames and control messages
-//! - `link`: a served link: its lanes, its state topic, and the sender that may use it
+//! - `link`: a served link: its lanes, its state topic, the settings that follow the source, and the sender that may use it
 //! - `join`: decides whether an offered partition may join, and from which position
 //! - `lane`: frames in, parts of transactions out
 //! - `writer`: the transactional producers that lanes share
@@ -53,7 +53,7 @@ pub use lane::size::TransactionRoom;
 pub use lane::size::TransactionSize;
 pub use lane::{
     AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, HandoverRequest, Lane,
-    LaneError, LaneMessage, MapTerms, OpenError, OpenLane, Prepared, RecoverError, Terms,
+    LaneError, LaneMessage, MapTerms, MarkGone, OpenError, OpenLane, Prepared, RecoverError, Terms,
 };
 pub use writer::shared::{Group, SharedLane, SharedWriter};
 pub use writer::transaction::{Member, TransactionFailed, Written, write};
@@ -61,6 +61,7 @@ pub use writer::transaction::{Member, TransactionFailed, Written, write};
 // Sessions, which tests run over an emulated path in virtual time.
 pub use lane::handle::{Command, LaneHandle, Reply};
 pub use link::LinkSettings;
+pub use link::following::rule::FollowConfigs;
 pub use link::registry::ServedLinks;
 pub use session::ledger::{Admission, Ledger};
 pub use session::peers::PEER_CONNECTIONS_MAX;

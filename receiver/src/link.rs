@@ -4,6 +4,7 @@ pub(crate) mod announced;
 pub(crate) mod arbiter;
 pub(crate) mod blocking;
 pub(crate) mod condition;
+pub(crate) mod following;
 pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
@@ -39,6 +40,8 @@ use crate::link::announced::Announced;
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
+use crate::link::following::follower::Following;
+use crate::link::following::rule::FollowConfigs;
 use crate::link::incoming_rate::IncomingRate;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
@@ -64,6 +67,8 @@ pub struct LinkSettings {
     pub rename: Rename,
     /// True if a created topic gets the source topic's configuration.
     pub copy_configs: bool,
+    /// Changes of the source topics' settings that its target topics follow.
+    pub follow_configs: FollowConfigs,
     /// Replication factor of created topics; `None` for the cluster's default.
     pub replication: Option<i32>,
     /// Compressed bytes of the frames that may be unacknowledged.
@@ -86,6 +91,8 @@ pub struct ServedLink {
     pub refused: Lock<Option<String>>,
     /// Target topics that delete earlier or accept less than their source topics.
     pub weaker: WeakerTopics,
+    /// Settings of its target topics that follow those of the source's.
+    pub(crate) following: Following,
     pub(crate) condition: LinkCondition,
     /// Memory for what its sender announces.
     pub(crate) announced: Announced,
@@ -152,6 +159,7 @@ impl ServedLink {
             refused_topics: Arc::default(),
             refused: Lock::default(),
             weaker: WeakerTopics::default(),
+            following: Following::default(),
             condition: LinkCondition::default(),
             announced,
             ledger: Lock::default(),
@@ -372,6 +380,7 @@ impl Default for LinkSettings {
             topics: TopicFilter::new(vec![], vec![]),
             rename: Rename::prefix(""),
             copy_configs: false,
+            follow_configs: FollowConfigs::Off,
             replication: None,
             credit_bytes: 0,
             accept_cluster: None,

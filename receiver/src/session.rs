@@ -19,6 +19,7 @@
 mod active;
 mod assembly;
 mod channels;
+mod following;
 mod forgetting;
 mod frames;
 mod greeting;

@@ -3,6 +3,7 @@
 pub mod custody;
 pub(crate) mod kafka;
 pub mod map;
+pub(crate) mod refused_setting;
 mod stall;
 pub mod state;
 

@@ -98,7 +98,8 @@ fn check_topics(document: &Document<'_>) {
 }
 
 fn read_policies(document: &Document<'_>) -> Result<Policies, Reported> {
-    let rule = |entry: PolicyEntry| Rule { topics: entry.topics, policy: entry.policy };
+    let rule =
+        |entry: PolicyEntry| Rule { topics: entry.topics, policy: entry.policy, forget_after: entry.forget_after };
     Ok(Policies(document.read_all()?.into_iter().map(rule).collect()))
 }
 

@@ -6,6 +6,7 @@
 mod channels;
 mod conditions;
 pub(crate) mod end;
+mod forget_policy;
 mod gone;
 mod gone_topics;
 mod groups;
@@ -32,7 +33,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::halt::{HaltReason, is_word};
-use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED};
+use wire::hello::{FEATURE_FORGET, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 use wire::units::Rate;
@@ -55,6 +56,7 @@ pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 use conditions::Conditions;
 use end::Inbound;
 pub use end::SessionEnd;
+use forget_policy::ForgetPolicy;
 use gone_topics::GoneTopics;
 use halting::Halting;
 pub use handshake::{Handshaken, Identity, ask_admission, shake_hands};
@@ -99,6 +101,7 @@ struct Active<'a> {
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
     gone: GoneTopics,
+    forget_policy: Option<ForgetPolicy>,
     /// Partitions that the source did not know when they were read, and when; most of them are deleted.
     suspects: HashMap<Partition, Instant>,
     /// True if the receiver knows messages about topics that are gone.
@@ -131,15 +134,8 @@ impl Session<'_> {
             offering.policies = Arc::default();
         }
         let offering = tokio::spawn(offering.run(dues_out, self.topics.clone(), outgoing.clone()));
-        let announces = welcome.features & FEATURE_SETTINGS != 0;
-        let watching = SettingsWatch {
-            catalog: Arc::clone(&self.offering.catalog),
-            deletions: Arc::clone(&self.offering.deletions),
-            target: welcome.cluster_id.clone(),
-            control: announces.then(|| outgoing.clone()),
-            known: HashMap::new(),
-            renewed: Arc::default(),
-        };
+        let Offering { catalog, deletions, .. } = &self.offering;
+        let watching = SettingsWatch::new(catalog, deletions, &welcome.cluster_id, welcome.features, &outgoing);
         let watching = tokio::spawn(watching.run(self.topics.clone()));
         let groups = groups::start(&self, &welcome, &outgoing);
         let (faults_in, faults) = mpsc::channel(1);
@@ -208,6 +204,7 @@ impl<'a> Active<'a> {
         latency.begin_session();
         let lanes = session.lanes.len() as u16;
         let forgets = welcome.features & FEATURE_FORGET != 0;
+        let forget_policy = ForgetPolicy::start(welcome.features, &session.offering.policies);
         let conditions = Conditions::new(&session.board, welcome.features);
         Self {
             session,
@@ -219,6 +216,7 @@ impl<'a> Active<'a> {
             opened: HashMap::new(),
             halting: Halting::default(),
             gone: GoneTopics::new(forgets),
+            forget_policy,
             suspects: HashMap::new(),
             forgets,
             left_out: LeftOut::default(),
@@ -277,6 +275,7 @@ impl<'a> Active<'a> {
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     self.offer_suspects();
                     self.halt_lost_deletions();
+                    self.forget_due();
                     for partition in self.left_out.poll_due(now) {
                         self.partitions.offer_left_out(&partition);
                     }
@@ -323,6 +322,9 @@ impl<'a> Active<'a> {
                 self.partitions.handle_lane_open(lane, epoch)?;
                 self.halting.forget_attempts(|at| self.partitions.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
+                if let Some(policy) = self.forget_policy.as_mut().filter(|_| lane == LaneId(0)) {
+                    policy.handle_lane_open();
+                }
                 self.offer_due();
                 Ok(())
             }
@@ -379,14 +381,8 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
-            Control::Orphaned { topics, others } => {
-                self.gone.handle_report(topics, others);
-                self.publish_gone();
-                Ok(())
-            }
-            Control::Forgotten { topic, positions, refused } => {
-                self.gone.handle_forgotten(&topic, positions, &refused);
-                self.publish_gone();
+            Control::Orphaned { .. } | Control::Forgotten { .. } | Control::GoneSince { .. } => {
+                self.handle_about_gone(message);
                 Ok(())
             }
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),

@@ -88,7 +88,7 @@ impl Catalog for MemoryCatalog {
     }
 
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
-        let entry = |(name, value)| ConfigEntry { name, value, set_on_topic: true };
+        let entry = |(name, value)| ConfigEntry { name, value, set_on_topic: true, inherited: None };
         let topics = self.topics.lock();
         let configs = |name| topics.get(name).map(|topic| topic.configs.clone()).unwrap_or_default();
         Ok(names.iter().map(|name| Ok(configs(name).into_iter().map(entry).collect())).collect())

@@ -237,7 +237,7 @@ fn topic_created_while_a_node_restarts_is_carried_later() -> Result<()> {
 }
 
 #[test]
-fn setting_that_the_target_refuses_is_left_out_and_named() -> Result<()> {
+fn setting_that_the_target_refuses_is_replaced_and_named() -> Result<()> {
     let pair = Pair::start_old_to_new()?;
     // The newest line requires segments of at least 1 MiB.
     let configs = [("segment.bytes", "262144"), ("retention.ms", "12345678")];
@@ -249,7 +249,8 @@ fn setting_that_the_target_refuses_is_left_out_and_named() -> Result<()> {
     verify::ensure_exactly_once(&written, &pair.target, "{topic}")?;
     let found = topics::configs(&pair.target, &topic)?;
     ensure!(found["retention.ms"] == "12345678", "another setting was left out too: {found:?}");
-    let named = format!("{topic}: segment.bytes=262144");
+    ensure!(found["segment.bytes"] == "1048576", "it is not the nearest accepted value: {found:?}");
+    let named = format!("{topic}: segment.bytes is 1048576, at the source 262144");
     let status = receiver.admin.status()?;
     ensure!(status["links"][0]["left_out_settings"][0] == named.as_str(), "{status}");
     ensure!(receiver.log()?.contains("the target refuses settings of a topic"), "the log does not name it");

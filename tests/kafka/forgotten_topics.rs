@@ -1,6 +1,6 @@
 //! Topics that are deleted at the source: one trouble each, which ends when the topic is forgotten or leaves the filter.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use harness::command::run_at;
@@ -10,8 +10,9 @@ use harness::halts;
 use harness::journal;
 use harness::pair::Pair;
 use harness::process::Process;
-use harness::record::small;
+use harness::record::{Contents, small};
 use harness::{topics, verify};
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -106,4 +107,60 @@ fn kept_halts_end_with_their_topic_or_its_filter() -> Result<()> {
     halts::wait_for_stored(&receiver, 0, 3)?;
     halts::forget(&sender, &topic)?;
     ensure_clean(&receiver, &sender, &link)
+}
+
+#[test]
+fn a_policy_forgets_a_deleted_topic_after_its_time() -> Result<()> {
+    let pair = Pair::shared()?;
+    let link = topics::unique("forgotten-later");
+    let stem = topics::unique("later");
+    let [gone, back, kept] = ["gone", "back", "kept"].map(|name| format!("{stem}.{name}"));
+    let mut written = Contents::default();
+    for topic in [&gone, &back, &kept] {
+        topics::create(&pair.source, topic, 2, &[])?;
+        written.merge(&journal::write(&pair.source, topic, 0, &small(0..10))?.written);
+    }
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&format!("{stem}\\..*")])?;
+    files.sender.set("[policies]", "topics", &format!("[{gone:?}, {back:?}]"));
+    files.sender.set("[policies]", "forget_after", "\"45 s\"");
+    let (mut receiver, mut sender) = files.start()?;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    sender.admin.wait_for("all partitions", PATIENCE, |status| status["partitions"] == 6)?;
+
+    for topic in [&gone, &back, &kept] {
+        topics::delete(&pair.source, topic)?;
+    }
+    let deleted = Instant::now();
+    sender.admin.wait_for("the deleted topics", PATIENCE, |status| {
+        let left = |at: usize| status["deleted_topics"][at]["forgotten_in_seconds"].as_u64();
+        left(0).is_some() && left(1).is_some_and(|left| left <= 43)
+    })?;
+    // A restart of both ends does not begin the time again.
+    sender.kill();
+    receiver.kill();
+    let (receiver, sender) = files.start()?;
+    topics::create(&pair.source, &back, 2, &[])?;
+    halts::wait_for(&sender, &back, 0, "topic-recreated")?;
+    let orphaned = |count: u64| move |status: &Value| status["links"][0]["orphaned_positions"] == count;
+    receiver.admin.wait_for("one of them to be back", PATIENCE, orphaned(4))?;
+    receiver.admin.wait_for("one to be forgotten", PATIENCE, orphaned(2))?;
+    let after = deleted.elapsed();
+    println!("forgotten {after:?} after its deletion");
+    let early = Duration::from_secs(45);
+    ensure!(after >= early && after < early + Duration::from_secs(15), "it was forgotten after {after:?}");
+    let jumps = halts::jumps(&receiver)?;
+    ensure!(jumps.len() == 2 && jumps.iter().all(|jump| jump.reason() == "policy: forget-after"), "{jumps:?}");
+    let status = sender.admin.status()?;
+    let expected = serde_json::json!([{ "topic": kept, "positions": 2 }]);
+    ensure!(status["deleted_topics"] == expected, "{status:#}");
+
+    // The one that came back has its positions and halts, and when it is deleted again, its time begins again.
+    topics::delete(&pair.source, &back)?;
+    let status = sender.admin.wait_for("the second deletion", PATIENCE, |status| {
+        status["deleted_topics"][0]["forgotten_in_seconds"].is_u64()
+    })?;
+    let left = status["deleted_topics"][0]["forgotten_in_seconds"].as_u64();
+    ensure!(left.is_some_and(|left| left >= 35), "its time did not begin again: {left:?}");
+    receiver.admin.wait_for("it to be forgotten, too", PATIENCE, orphaned(2))?;
+    Ok(())
 }

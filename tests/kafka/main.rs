@@ -14,6 +14,7 @@ mod deleted_keys;
 mod delivery;
 mod deposed_leader;
 mod fidelity;
+mod follow_configs;
 mod forgotten_topics;
 mod groups;
 mod hung_brokers;

@@ -72,19 +72,20 @@ impl Secured {
         Ok(files)
     }
 
-    /// Makes a link that carries a group, which has committed an offset of the topic.
+    /// Makes a link that follows settings and carries a group, which has committed an offset of the topic.
     fn link_with_group(&self, stem: &str, carried: &[&str], topic: &str) -> Result<LinkFiles> {
         let group = topics::unique(&format!("{stem}-group"));
         groups::commit(&self.pair.source, &group, topic, 1)?;
         let mut files = self.link(stem, carried)?;
         files.sender.set("groups", "include", &format!("[{group:?}]")).set("groups", "interval", "\"1 s\"");
+        files.receiver.set("[links]", "follow_configs", "\"all\"");
         Ok(files)
     }
 
-    /// Creates a topic that the target does not have, and one that has too few partitions there.
+    /// Creates a topic that the target does not have, and one that has too few partitions and other settings there.
     fn topics(&self, stems: [&str; 2]) -> Result<[String; 2]> {
         let created = topics::create_unique(&self.pair.source, stems[0], 2)?;
-        let grown = topics::create_unique(&self.pair.source, stems[1], 2)?;
+        let grown = topics::create_unique_with(&self.pair.source, stems[1], 2, &[("segment.ms", "7777777")])?;
         topics::create(&self.pair.target, &grown, 1, &[])?;
         Ok([created, grown])
     }
@@ -154,7 +155,8 @@ fn listed_rights_suffice_and_no_secret_is_logged() -> Result<()> {
         (now == before + 1).then_some(())
     })?;
     receiver.admin.wait_for("the group to be synced", PATIENCE, |status| {
-        status["links"][0]["consumer_groups"]["offsets"]["synced"] == 1
+        let link = &status["links"][0];
+        link["consumer_groups"]["offsets"]["synced"] == 1 && link["followed_settings"] == 1
     })?;
     let pages =
         |process: &Process| Ok::<_, anyhow::Error>(process.admin.get("/status")? + &process.admin.get("/metrics")?);

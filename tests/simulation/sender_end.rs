@@ -79,7 +79,7 @@ impl SenderEnd {
         self.dispatcher = dispatcher(terms, self.lanes.len() as u16);
         self.session = Some(session);
         let topics = TopicFilter::new(vec![TopicPattern::parse(".*").unwrap()], Vec::new());
-        let rule = Rule { topics, policy: vec![Policy::Skip] };
+        let rule = Rule { topics, policy: vec![Policy::Skip], forget_after: None };
         self.policies = Policies(self.dice.chance(self.skipping).then_some(rule).into_iter().collect());
         (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
     }

@@ -167,12 +167,23 @@ pub struct OrphanedTopic {
     pub positions: u32,
 }
 
-/// Effective settings of a source topic, those inherited from its cluster included.
+/// Topic that is gone from the source.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GoneTopic {
+    /// Source topic name.
+    pub topic: String,
+    /// Time since which it is gone by the receiver's clock, in ms since the Unix epoch.
+    pub since: i64,
+}
+
+/// Settings of a source topic: in [`Control::Settings`] the effective ones, those inherited from its cluster included; in
+/// [`Control::OwnSettings`] those that are set on the topic itself and that another cluster can have, too.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TopicSettings {
     /// Topic name.
     pub topic: String,
-    /// Settings that decide what the topic keeps and accepts; empty if they are not known any more.
+    /// Settings that decide what the topic keeps and accepts. Empty: the effective ones are not known any more, or none is
+    /// set on the topic itself.
     pub settings: Vec<TopicConfig>,
 }
 
@@ -329,6 +340,11 @@ pub enum Control {
         /// Topics with new settings, at most [`crate::limits::SETTINGS_TOPICS_MAX`].
         topics: Vec<TopicSettings>,
     },
+    /// Sender → receiver: settings that are set on topics themselves, at first and when they change.
+    OwnSettings {
+        /// Topics with all their own settings, at most [`crate::limits::SETTINGS_TOPICS_MAX`].
+        topics: Vec<TopicSettings>,
+    },
     /// Sender → receiver: committed offsets of consumer groups, all at first and then those that change.
     Groups {
         /// Offsets by group and topic, at most [`crate::limits::GROUP_TOPICS_MAX`] of them.
@@ -376,6 +392,20 @@ pub enum Control {
         positions: u32,
         /// Reason why not all of them were dropped; empty on success.
         refused: String,
+    },
+    /// Sender → receiver: topics with positions are gone from the source, or are not gone any more.
+    MarkGone {
+        /// Topic names, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<String>,
+        /// True if they are gone.
+        gone: bool,
+    },
+    /// Receiver → sender: every topic that is marked as gone, at first and when they change.
+    GoneSince {
+        /// Topics in order, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<GoneTopic>,
+        /// Receiver's time now, in ms since the Unix epoch.
+        now: i64,
     },
     /// Receiver → sender: all frames up to this one are committed, and their credit is free.
     Ack {

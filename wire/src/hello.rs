@@ -47,6 +47,11 @@ pub const FEATURE_SKIP_REFUSED: u64 = 1 << 13;
 pub const FEATURE_RATE: u64 = 1 << 14;
 /// Feature: committed offsets of consumer groups.
 pub const FEATURE_GROUPS: u64 = 1 << 15;
+/// Feature: settings that are set on the source's topics themselves. A receiver uses it only for a link whose target
+/// topics follow them, because the sender then reads settings every few seconds.
+pub const FEATURE_FOLLOW_SETTINGS: u64 = 1 << 16;
+/// Feature: times since which topics are gone from the source, which the target keeps.
+pub const FEATURE_GONE_SINCE: u64 = 1 << 17;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -59,7 +64,9 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_CARRIED_ONLY
     | FEATURE_SKIP_REFUSED
     | FEATURE_RATE
-    | FEATURE_GROUPS;
+    | FEATURE_GROUPS
+    | FEATURE_FOLLOW_SETTINGS
+    | FEATURE_GONE_SINCE;
 
 /// Returns the newest protocol version that both ends speak.
 ///

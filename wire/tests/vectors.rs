@@ -11,8 +11,8 @@ use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::{Codec, id};
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
-    Accepts, CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, Jump, LaneClosedReason, OfferedPartition,
-    OrphanedTopic, Range, Role, Timing, TopicConfig, TopicSettings, Welcome,
+    Accepts, CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, Jump, LaneClosedReason,
+    OfferedPartition, OrphanedTopic, Range, Role, Timing, TopicConfig, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
 use wire::hello::{VERSIONS, agree};
@@ -95,6 +95,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let carried = OfferedPartition { jump: Some(Jump::carried_only()), ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
+    let own = settings.clone();
+    let none = TopicSettings { topic: "bills".into(), settings: Vec::new() };
     let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
     let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
     let group = GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] };
@@ -136,9 +138,19 @@ fn lanes() -> Vec<(&'static str, Control)> {
             },
         ),
         ("settings", Control::Settings { topics: vec![settings] }),
+        ("own-settings", Control::OwnSettings { topics: vec![own, none] }),
         ("groups", Control::Groups { groups: vec![group], last: true }),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
+        ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
+        ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
+    ]
+}
+
+/// Messages about topics that are gone from the source.
+fn gone_topics() -> Vec<(&'static str, Control)> {
+    let asked = 1_700_000_000_000;
+    vec![
         ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
         (
             "orphaned",
@@ -149,8 +161,14 @@ fn lanes() -> Vec<(&'static str, Control)> {
             "forgotten",
             Control::Forgotten { topic: "orders".into(), positions: 11, refused: "lane 3 is not open".into() },
         ),
-        ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
-        ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
+        ("mark-gone", Control::MarkGone { topics: vec!["orders".into(), "bills".into()], gone: true }),
+        (
+            "gone-since",
+            Control::GoneSince {
+                topics: vec![GoneTopic { topic: "orders".into(), since: 1_700_000_000_000 }],
+                now: 1_700_000_060_000,
+            },
+        ),
     ]
 }
 
@@ -248,7 +266,7 @@ fn steps(frame: &Frame) -> Vec<Step<'_>> {
 
 #[test]
 fn control_messages_are_the_golden_bytes_both_ways() {
-    for (name, control) in handshake().into_iter().chain(lanes()) {
+    for (name, control) in handshake().into_iter().chain(lanes()).chain(gone_topics()) {
         let encoded = encode_control(&control);
         let golden = read(name, &encoded);
         assert_eq!(encoded, golden, "{name} is encoded otherwise");
@@ -260,7 +278,7 @@ fn control_messages_are_the_golden_bytes_both_ways() {
 
 #[test]
 fn control_messages_cut_anywhere_are_refused() {
-    for (name, control) in handshake().into_iter().chain(lanes()) {
+    for (name, control) in handshake().into_iter().chain(lanes()).chain(gone_topics()) {
         let message = &read(name, &encode_control(&control))[4..];
         for len in 0..message.len() {
             assert!(decode_control(&message[..len]).is_err(), "{name} cut to {len}");
@@ -284,7 +302,7 @@ fn no_message_speaks_of_channel_0_as_of_a_further_one() {
 
 #[test]
 fn only_hello_may_say_more_than_this_version_knows() {
-    for (name, control) in handshake().into_iter().chain(lanes()) {
+    for (name, control) in handshake().into_iter().chain(lanes()).chain(gone_topics()) {
         let mut message = read(name, &encode_control(&control)).split_off(4);
         message.extend([1, 2, 3]);
         match decode_control(&message) {
@@ -361,7 +379,7 @@ fn frames_cut_anywhere_are_refused() {
 
 #[test]
 fn every_kind_has_a_vector_and_every_vector_a_kind() {
-    let controls: Vec<_> = handshake().into_iter().chain(lanes()).collect();
+    let controls: Vec<_> = handshake().into_iter().chain(lanes()).chain(gone_topics()).collect();
     let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| wire::codec::control_name(control)).collect();
     assert_eq!(kinds, KINDS.iter().map(|kind| kind.name).collect());
     let mut expected: BTreeSet<_> = controls.iter().map(|(name, _)| format!("{name}.hex")).collect();

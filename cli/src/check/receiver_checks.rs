@@ -85,6 +85,11 @@ fn running(file: &Path) -> Result<Status, Failure> {
 /// Judges the settings of a link's topics at both ends, which the receiver compares in a session.
 fn judge_settings(findings: &mut Findings, link: &LinkStatus) {
     let name = &link.link;
+    if link.failing_settings > 0 {
+        let topics = link.failing_settings;
+        let remedy = "see its problems in `causeway status`; grant AlterConfigs: docs/security.md#rights";
+        findings.failed("settings", format!("link {name}: {topics} target topics cannot follow the source's"), remedy);
+    }
     match link.weaker_topics {
         None => findings.note("settings", format!("link {name}: its sender has not announced those of its topics yet")),
         Some(0) => findings.ok("settings", format!("link {name}: no target topic deletes earlier or accepts less")),

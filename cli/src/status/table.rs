@@ -171,6 +171,9 @@ fn served(page: &mut Page, link: &LinkStatus) {
     if !link.left_out_settings.is_empty() {
         page.list("left out", "none", link.left_out_settings.clone());
     }
+    if !link.unlike_settings.is_empty() {
+        page.list("unlike", "none", link.unlike_settings.clone());
+    }
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
     if let Some(groups) = link.consumer_groups.groups {
         let age = link.consumer_groups.age_seconds.map(|age| format!(", as of {} ago", duration(age)));

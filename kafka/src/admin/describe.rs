@@ -243,8 +243,60 @@ unsafe fn entry_of(entry: *const sys::rd_kafka_ConfigEntry_t) -> ConfigEntry {
         ConfigEntry {
             name: lossy(sys::rd_kafka_ConfigEntry_name(entry)).into_owned(),
             value: lossy(sys::rd_kafka_ConfigEntry_value(entry)).into_owned(),
-            set_on_topic: coded::rd_kafka_ConfigEntry_source(entry)
-                == sys::rd_kafka_ConfigSource_t::RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG as i32,
+            set_on_topic: is_set_on_topic(entry),
+            inherited: inherited(entry),
         }
+    }
+}
+
+/// Returns whether this entry, or value among its synonyms, is set on the topic itself.
+///
+/// # Safety
+/// `entry` must be live.
+unsafe fn is_set_on_topic(entry: *const sys::rd_kafka_ConfigEntry_t) -> bool {
+    // SAFETY: as the caller promises.
+    let source = unsafe { coded::rd_kafka_ConfigEntry_source(entry) };
+    source == sys::rd_kafka_ConfigSource_t::RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG as i32
+}
+
+/// Returns the value that the topic would have without one of its own: the first of the cluster's settings that stand for
+/// it.
+///
+/// # Safety
+/// `entry` must be live.
+unsafe fn inherited(entry: *const sys::rd_kafka_ConfigEntry_t) -> Option<String> {
+    // SAFETY: as the caller promises; the synonyms live as long as the entry, and strings are copied.
+    unsafe {
+        let mut count = 0;
+        let synonyms = sys::rd_kafka_ConfigEntry_synonyms(entry, &raw mut count);
+        let found = lent(synonyms, count).iter().copied().find(|&synonym| !is_set_on_topic(synonym))?;
+        let name = lossy(sys::rd_kafka_ConfigEntry_name(found));
+        Some(in_milliseconds(&name, &lossy(sys::rd_kafka_ConfigEntry_value(found))))
+    }
+}
+
+/// Returns the value of a broker's setting as a topic has it: in ms where the broker's name states another unit, such as
+/// `log.retention.hours` for `retention.ms`.
+fn in_milliseconds(name: &str, value: &str) -> String {
+    let unit = match name.rsplit('.').next() {
+        Some("hours") => 3_600_000,
+        Some("minutes") => 60_000,
+        _ => return value.to_owned(),
+    };
+    let number = value.parse::<i64>().ok().and_then(|number| number.checked_mul(unit));
+    // A negative number means no limit in every unit.
+    number.map_or_else(|| value.to_owned(), |ms| if ms < 0 { "-1".to_owned() } else { ms.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inherited_times_are_in_milliseconds() {
+        assert_eq!(in_milliseconds("log.retention.hours", "168"), "604800000");
+        assert_eq!(in_milliseconds("log.retention.minutes", "-1"), "-1");
+        assert_eq!(in_milliseconds("log.retention.ms", "5"), "5");
+        assert_eq!(in_milliseconds("log.cleanup.policy", "delete"), "delete");
     }
 }

@@ -13,6 +13,7 @@ use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
 use super::{Rename, adopt_links, read_links};
+use crate::link::following::rule::FollowConfigs;
 
 /// The smallest useful file.
 pub const EXAMPLE: &str = r#"[target]
@@ -108,8 +109,12 @@ service::settings! {
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
         /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
-        /// A setting that the target refuses is left out and named. Existing topics are never changed.
+        /// A value that the target refuses is replaced by the nearest that it accepts, or left out, and named. Existing
+        /// topics are not changed.
         copy_configs: bool = default("true"), "`true` or `false`";
+        /// Follow later changes of these settings, [within 10 s](../operate.md#settings-that-follow), in every topic that
+        /// the link writes. `safe` leaves out changes that delete records in the target or make it refuse records.
+        follow_configs: FollowConfigs = default(r#""off""#), "`off`, `safe` or `all`", live;
         /// The part of `memory` that this link may use.
         memory: Option<Size> = otherwise("an equal part of what other links leave"), "a size, such as `64 MiB`",
             [r#""8 MiB""#, r#""256 GiB""#];

@@ -24,6 +24,8 @@ struct Inner {
     requested: BTreeSet<LaneId>,
     read: BTreeSet<LaneId>,
     topics: HashSet<Arc<str>>,
+    /// Topics of which a partition has joined in this session.
+    joined: HashSet<Arc<str>>,
     offered: HashSet<Partition>,
     all_offered: BTreeSet<LaneId>,
 }
@@ -62,15 +64,31 @@ impl CarriedTopics {
         self.inner.lock().offered.insert(key);
     }
 
+    /// Notes that a partition of `topic` has joined: the link writes its target topic.
+    pub(crate) fn handle_joined(&self, topic: &Arc<str>) {
+        let mut inner = self.inner.lock();
+        if !inner.joined.contains(topic) {
+            inner.joined.insert(Arc::clone(topic));
+        }
+    }
+
+    /// Returns whether the link writes the target of `topic` in this session.
+    pub(crate) fn is_joined(&self, topic: &str) -> bool {
+        self.inner.lock().joined.contains(topic)
+    }
+
     /// Forgets the offers of topics that no longer exist at the source.
     pub(crate) fn handle_gone(&self, topics: &HashSet<Arc<str>>) {
-        self.inner.lock().offered.retain(|key| !topics.contains(&key.topic));
+        let mut inner = self.inner.lock();
+        inner.offered.retain(|key| !topics.contains(&key.topic));
+        inner.joined.retain(|topic| !topics.contains(topic));
     }
 
     /// Notes that no lane has a position of `topic` any more.
     pub fn forget(&self, topic: &str) {
         let mut inner = self.inner.lock();
         inner.topics.remove(topic);
+        inner.joined.remove(topic);
         inner.offered.retain(|key| *key.topic != *topic);
     }
 

@@ -10,6 +10,7 @@ use wire::halt::HaltReason;
 
 use crate::link::left_out::LeftOut;
 use crate::link::{LinkSettings, ServedLink};
+use crate::target::refused_setting::{nearest, words};
 use crate::target::state::{self, HaltRecord};
 
 /// Configuration entries of created topics, so that source timestamps arrive unchanged: by default Kafka 4 refuses
@@ -106,8 +107,8 @@ impl TopicCreator {
         }
     }
 
-    /// Creates a topic without the settings that the refusal names or, if it names none, without all that the topic
-    /// `may_lack`.
+    /// Creates a topic with the nearest values that the target accepts in place of those that its refusal names. Settings
+    /// without such a value are left out; if the refusal names none, all that the topic `may_lack`.
     fn create_without_refused(
         &self,
         topic: &NewTopic,
@@ -115,38 +116,58 @@ impl TopicCreator {
         may_lack: impl Fn(&str, &str) -> bool,
     ) -> Result<(), NotUsable> {
         let mut topic = topic.clone();
-        let mut left_out = Vec::new();
         let mut refused = first.clone();
-        // Each round leaves out at least one setting.
+        let mut replaced = HashMap::new();
+        let mut left_out = Vec::new();
+        // Each round replaces a value that was not replaced before, or leaves out at least one setting.
         loop {
             let words = words(&refused.reason);
             let names_any = topic.configs.iter().any(|(name, _)| words.contains(&name.as_str()));
+            let is_replaced = replace_refused(&mut topic, &refused.reason, &mut replaced);
             let is_refused = |(name, value): &(String, String)| {
-                may_lack(name, value) && (!names_any || words.contains(&name.as_str()))
+                !is_replaced && may_lack(name, value) && (!names_any || words.contains(&name.as_str()))
             };
             let (out, kept): (Vec<_>, Vec<_>) = topic.configs.into_iter().partition(is_refused);
-            if out.is_empty() {
+            if out.is_empty() && !is_replaced {
                 return Err(NotUsable::Halt(HaltRecord::new(HaltReason::TargetRefused, first.to_string())));
             }
             topic.configs = kept;
-            left_out.extend(out.into_iter().map(|(name, value)| format!("{name}={value}")));
+            left_out.extend(out.into_iter().map(|(name, value)| {
+                let value = replaced.remove(&name).unwrap_or(value);
+                format!("{name}={value}")
+            }));
             match only(self.catalog.create(std::slice::from_ref(&topic))) {
                 Ok(()) => break,
                 Err(error) if Change::Creation.is_refused(&error) => refused = error,
                 Err(error) => return Err(NotUsable::Wait(error)),
             }
         }
+        let values = topic.configs.iter().filter_map(|(name, value)| Some((name, value, replaced.get(name)?)));
+        left_out.extend(values.map(|(name, value, source)| format!("{name} is {value}, at the source {source}")));
         let settings = left_out.join(", ");
         let reason = &first.reason;
         tracing::warn!(
             topic = topic.name,
             settings,
             reason,
-            "the target refuses settings of a topic; it was created without them"
+            "the target refuses settings of a topic; it was created without them, or with the nearest values"
         );
         self.left_out.record(&topic.name, left_out);
         Ok(())
     }
+}
+
+/// Replaces the values of a topic that a refusal names by the nearest that the cluster accepts, and notes the first ones in
+/// `replaced`. Returns whether any was replaced: each is at most once.
+fn replace_refused(topic: &mut NewTopic, refusal: &str, replaced: &mut HashMap<String, String>) -> bool {
+    let mut any = false;
+    for (name, value) in &mut topic.configs {
+        if let Some(nearest) = nearest(refusal, name, value).filter(|_| !replaced.contains_key(name)) {
+            replaced.insert(name.clone(), std::mem::replace(value, nearest));
+            any = true;
+        }
+    }
+    any
 }
 
 /// Change of the target's topics that this link requests.
@@ -170,12 +191,6 @@ impl Change {
     }
 }
 
-/// Returns the words of a sentence that may be names of settings.
-fn words(sentence: &str) -> Vec<&str> {
-    let words = sentence.split(|letter: char| !(letter.is_ascii_alphanumeric() || ".-_".contains(letter)));
-    words.map(|word| word.trim_matches('.')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -185,9 +200,11 @@ mod tests {
 
     use super::*;
 
-    /// Cluster that refuses settings with these names, with a sentence about the first of them.
+    /// Cluster that refuses settings with these names, with a sentence about the first of them, and accepts those from
+    /// `least` on.
     struct Strict {
         refuses: Vec<&'static str>,
+        least: Option<i64>,
         names_them: bool,
         default_type: &'static str,
         created: Lock<Vec<NewTopic>>,
@@ -202,6 +219,7 @@ mod tests {
                 name: name.to_owned(),
                 value: value.to_owned(),
                 set_on_topic,
+                inherited: None,
             };
             let longest = TIMESTAMPS[1].1;
             Ok(vec![Ok(vec![
@@ -213,13 +231,17 @@ mod tests {
 
         fn create(&self, topics: &[NewTopic]) -> Answers<()> {
             let create = |topic: &NewTopic| {
-                let found = topic.configs.iter().find(|(name, _)| self.refuses.contains(&name.as_str()));
+                let is_enough = |value: &str| self.least.is_some_and(|least| value.parse::<i64>().unwrap() >= least);
+                let is_refused =
+                    |(name, value): &&(String, String)| self.refuses.contains(&name.as_str()) && !is_enough(value);
+                let found = topic.configs.iter().find(is_refused);
                 let Some((name, value)) = found else {
                     self.created.lock().push(topic.clone());
                     return Ok(());
                 };
                 let reason = if self.names_them {
-                    format!("Invalid value {value} for configuration {name}: too small.")
+                    let why = self.least.map_or("too small.".to_owned(), |n| format!("Value must be at least {n}"));
+                    format!("Invalid value {value} for configuration {name}: {why}")
                 } else {
                     "the policy refuses it".to_owned()
                 };
@@ -254,6 +276,7 @@ mod tests {
     fn strict(refuses: &[&'static str]) -> Strict {
         Strict {
             refuses: refuses.to_vec(),
+            least: None,
             names_them: true,
             default_type: "CreateTime",
             created: Lock::default(),
@@ -282,6 +305,16 @@ mod tests {
         assert_eq!(names[0], "retention.ms", "its name is part of another one's");
         assert_eq!(names[1..], TIMESTAMPS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
         assert_eq!(left_out, ["orders: delete.retention.ms=7, segment.bytes=7"]);
+        assert!(halts.is_empty());
+    }
+
+    #[test]
+    fn the_nearest_accepted_values_replace_refused_ones() {
+        let settings = ["retention.ms", "segment.bytes", "segment.ms"];
+        let cluster = Strict { least: Some(1024), ..strict(&["segment.bytes", "segment.ms"]) };
+        let (names, left_out, halts) = create(cluster, &settings, true);
+        assert_eq!(names[..3], settings);
+        assert_eq!(left_out, ["orders: segment.bytes is 1024, at the source 7, segment.ms is 1024, at the source 7"]);
         assert!(halts.is_empty());
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescription, only};
+use kafka::topic_settings::COPIED;
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::{TopicFilter, check_kafka_name};
@@ -28,22 +29,6 @@ use crate::link::blocking::Blocking;
 use crate::link::refused_topics::RefusedTopics;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
-
-/// Configuration entries that are copied from the source when a target topic is created: retention, compaction and
-/// record size. Placement and throttles are the target's own.
-const COPIED: &[&str] = &[
-    "cleanup.policy",
-    "compression.type",
-    "delete.retention.ms",
-    "max.compaction.lag.ms",
-    "max.message.bytes",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-    "segment.ms",
-];
 
 /// Time limit for a created topic to appear in the metadata of the brokers, before it waits by itself.
 const APPEAR: Duration = Duration::from_secs(5);

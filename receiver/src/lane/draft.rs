@@ -8,6 +8,7 @@ use wire::partition::Partition;
 
 use super::claims::Claimed;
 use super::forget::ForgetDraft;
+use super::gone_since::Marks;
 use super::handover::HandoverDraft;
 use super::memory::Lease;
 use super::open_lane::{Counts, LaneError};
@@ -73,6 +74,8 @@ pub struct Draft {
     pub(super) claimed: Claimed,
     /// Positions that are dropped, and the requests for that.
     pub(super) forgotten: ForgetDraft,
+    /// Marks of topics that are gone from the source.
+    pub(super) marks: Marks,
     /// Offers whose initial position this transaction stores.
     pub(super) opened: Vec<Offered>,
     /// Halts lifted and positions moved by these offers.

@@ -18,6 +18,7 @@ use wire::partition::Partition;
 use super::attention::NeedsAction;
 use super::claims::Claim;
 use super::forget::ForgetTopic;
+use super::gone_since::MarkGone;
 use super::handover::LaneMessage;
 use super::known_map::{KnownMap, WantedMaps};
 use super::open_lane::Counts;
@@ -54,6 +55,8 @@ pub enum Command {
     TopicsGone(SessionId, Epoch, Arc<HashSet<Arc<str>>>, Room),
     /// The positions of a topic that is not carried have to be dropped.
     Forget(SessionId, ForgetTopic),
+    /// Topics are gone from the source, or not any more; sent to lane 0.
+    MarkGone(SessionId, MarkGone, Room),
     /// Every lane of the session was read: offers that waited for it can be decided.
     AllLanesRead,
     LaneMessage(SessionId, LaneMessage),

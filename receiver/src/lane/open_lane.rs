@@ -15,6 +15,7 @@ use wire::partition::Partition;
 use super::blocks::Blocks;
 use super::claims::{Claim, Claims};
 use super::forget::Forgets;
+use super::gone_since::GoneSince;
 use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
 use super::memory::{DecodeMemory, Lease};
@@ -112,6 +113,8 @@ pub(super) struct Open {
     pub(super) orphan_changes: u64,
     /// Requests to drop the positions of topics.
     pub(super) forgets: Forgets,
+    /// Marks of topics that are gone from the source.
+    pub(super) gone_since: GoneSince,
     /// True if every partition of the filter was offered once, to any lane.
     pub(super) all_offered: bool,
     pub(super) slots: Slots,
@@ -234,6 +237,7 @@ impl<T: LaneTarget> Lane<T> {
                 && (open.keep_alive
                     || open.claims.are_waiting()
                     || open.forgets.are_waiting()
+                    || open.gone_since.are_waiting()
                     || open.handovers.has_work(&open.stored)
                     || open.current.is_some()
                     || open.inbox.peek().is_some()

@@ -12,6 +12,7 @@ use wire::ids::{Epoch, LaneId};
 use super::blocks::Blocks;
 use super::claims::Claims;
 use super::forget::Forgets;
+use super::gone_since::GoneSince;
 use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::left_out;
@@ -51,11 +52,14 @@ impl<T: LaneTarget> Lane<T> {
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
         self.parts.messages.clear();
+        let gone_since = GoneSince::stored(state.gone);
+        let marks = gone_since.has_any().then(|| gone_since.message());
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
             gone: HashSet::new(),
             orphan_changes: 0,
             forgets: Forgets::default(),
+            gone_since,
             all_offered: false,
             slots: Slots::default(),
             offers: Offers::default(),
@@ -82,6 +86,7 @@ impl<T: LaneTarget> Lane<T> {
             },
         });
         self.parts.replies.push_back(Control::LaneOpen { lane, epoch });
+        self.parts.replies.extend(marks);
         Ok(epoch)
     }
 

@@ -39,6 +39,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
                 request.refuse(sentence);
                 continue;
             }
+            open.gone_since.handle_forget(&request);
             let keys = open.keys_to_forget(&request);
             if keys.is_empty() {
                 open.answer_forgotten(request, 0);

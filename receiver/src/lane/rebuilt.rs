@@ -25,6 +25,8 @@ pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<
             record.leader_epoch = -1;
             record.map = PartitionMap::beginning(record.position);
         };
+        let gone = std::mem::take(&mut state.gone);
+        entries.extend(gone.keys().map(|topic| StateEntry::new(state::gone_key(old, topic), None)));
         for (key, record) in &mut state.partitions {
             accept(record);
             entries.push(StateEntry::new(state::partition_key(old, key), None));

@@ -271,6 +271,7 @@ impl<T: Target> LaneRunner<T> {
                 }
             }
             Command::Forget(session, request) if ours(session) => self.lane.handle_forget(request),
+            Command::MarkGone(session, marks, _) if ours(session) => self.lane.handle_mark_gone(marks),
             Command::LaneMessage(session, message) if ours(session) => self.lane.handle_lane_message(message),
             Command::AllLanesRead => self.lane.handle_all_lanes_read(),
             Command::Classes { terms, requests, answer } if !answer.is_closed() => {

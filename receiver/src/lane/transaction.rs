@@ -31,6 +31,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.ensure_begun(draft)?;
         }
         self.take_forgets(draft)?;
+        self.take_marks(draft)?;
         self.take_handovers(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
@@ -384,6 +385,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
         self.write_forgotten(draft)?;
+        self.write_marks(draft)?;
         let target = &mut self.parts.target;
         let stored = &self.open.stored;
         let source = &stored.terms.source_cluster;
@@ -457,6 +459,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
         let open = &mut *self.open;
         open.complete_forgotten(draft.forgotten);
+        self.complete_marks(draft.marks);
+        let open = &mut *self.open;
         let any_left = draft.handovers.any_left();
         let released = draft.handovers.complete(&mut open.handovers, &mut open.stored, &mut self.parts.messages);
         if any_left {
@@ -480,6 +484,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let written = open.stored.written.get(&key);
         self.parts.replies.extend(written.map(|&at| Control::StoredAt { lane, epoch, slot, at }));
         open.slots.join(offered, target, position);
+        open.stored.carried_topics.handle_joined(&key.topic);
         self.parts.replies.push_back(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch });
     }
 }
@@ -497,6 +502,7 @@ impl Open {
         self.unknown = Some(changed.chain(gone).chain(draft.forgotten.positions()).collect());
         self.unknown_skips = draft.logged;
         draft.forgotten.abandon(&mut self.forgets);
+        self.gone_since.abandon(draft.marks);
         draft.handovers.abandon(&mut self.handovers);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);

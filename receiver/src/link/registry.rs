@@ -67,6 +67,7 @@ impl ServedLinks {
                 topics: link.topics.clone(),
                 rename: link.rename.clone(),
                 copy_configs: link.copy_configs,
+                follow_configs: link.follow_configs,
                 replication: config.target.replication_factor,
                 credit_bytes: derived::credit_bytes(config, link),
                 accept_cluster: link.accept_cluster.clone(),

@@ -154,6 +154,7 @@ mod tests {
             name: name.to_owned(),
             value: value.to_owned(),
             set_on_topic: true,
+            inherited: None,
         };
         judge(&topic, &settings.iter().map(entry).collect::<Vec<_>>())
     }

@@ -51,6 +51,10 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Stored positions whose partition the sender does not offer: its topic is deleted or not matched";
     Gauge "causeway_receiver_weaker_topics", |l| l.weaker_topics.map(|topics| topics as f64),
         "Target topics that delete earlier or accept less than their source topics; absent until a session has compared them";
+    Counter "causeway_receiver_followed_settings", |l| l.followed_settings,
+        "Settings of target topics that were changed as at the source";
+    Gauge "causeway_receiver_failing_settings", |l| Some(l.failing_settings as f64),
+        "Target topics whose settings cannot follow the source's now";
     Gauge "causeway_receiver_groups", |l| l.consumer_groups.groups.map(|groups| groups as f64),
         "Consumer groups whose offsets the sender has sent; absent if it has sent none";
     Gauges "causeway_receiver_group_offsets" by "state",
@@ -123,6 +127,7 @@ mod tests {
             halted: vec![HaltedPartition::default()],
             orphaned: vec!["orders/0".into()],
             left_out_settings: vec!["orders: segment.bytes=1".into()],
+            unlike_settings: vec!["orders: retention.ms".into()],
             weaker_settings: vec!["orders: retention.ms".into()],
             weaker_topics: Some(1),
             consumer_groups: GroupsStatus { groups: Some(1), offsets: closes.clone(), age_seconds: Some(1.0) },

@@ -129,8 +129,15 @@ pub struct LinkStatus {
     pub orphaned: Vec<String>,
     /// Number of orphaned positions.
     pub orphaned_positions: usize,
-    /// Created topics and the settings that the target refused, at most 100 since the process started.
+    /// Created topics and their settings that the target refused: left out, or replaced by the nearest value that it accepts;
+    /// at most 100 since the process started.
     pub left_out_settings: Vec<String>,
+    /// Settings that [do not follow](../operate.md#settings-that-follow) the source's, each with the reason; at most a hundred.
+    pub unlike_settings: Vec<String>,
+    /// Number of topics whose settings cannot follow now.
+    pub failing_settings: usize,
+    /// Number of settings that were changed as at the source, since the process started.
+    pub followed_settings: u64,
     /// Target topics with settings that delete earlier or accept less than the source's, at most a hundred.
     pub weaker_settings: Vec<String>,
     /// Number of these topics; `null` until a session has compared them.
@@ -323,7 +330,7 @@ impl LinkStatus {
         let own = link.condition.preparing().into_iter().chain(trouble(&views));
         let refused = link.refused.lock().clone();
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
-        let own = own.chain(link.weaker.problems()).chain(link.groups.trouble());
+        let own = own.chain(link.weaker.problems()).chain(link.following.trouble()).chain(link.groups.trouble());
         let trouble = own.chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
@@ -348,6 +355,9 @@ impl LinkStatus {
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             left_out_settings: link.left_out.sentences(),
+            unlike_settings: link.following.unlike(),
+            failing_settings: link.following.failing(),
+            followed_settings: link.following.changed(),
             weaker_settings: link.weaker.named(),
             weaker_topics: link.weaker.count(),
             consumer_groups: link.groups.status(),

@@ -14,20 +14,22 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval};
+use transport::clock::unix_millis;
 use wire::close::{Close, CloseCode};
 use wire::condition::Condition;
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
-    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS,
-    FEATURE_SKIP_REFUSED, FEATURES, common_features,
+    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE, FEATURE_GROUPS,
+    FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
 use wire::units::Rate;
 
 use super::channels::ExtraChannels;
+use super::following::FollowTask;
 use super::forgetting::Forgetting;
 use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
@@ -38,11 +40,13 @@ use super::settings::SettingsCheck;
 use crate::groups::task::Groups;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
-use crate::lane::Terms;
 use crate::lane::handle::{Command, LaneHandle, Reply};
+use crate::lane::{MarkGone, Terms};
 use crate::link::ServedLink;
+use crate::link::announced::text_bytes;
 use crate::link::arbiter::{SessionId, Verdict};
 use crate::link::condition;
+use crate::link::following::rule::FollowConfigs;
 use crate::target::state::HaltRecord;
 
 /// Messages for the sender, and replies of lanes, that may wait.
@@ -115,6 +119,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         features: welcome.features,
         rate: greeted.settings.limits.rate,
         settings: SettingsCheck::start(link, &greeted.settings),
+        follow: FollowTask::start(link, &greeted.settings, &carried_topics),
         groups: Groups::new(link, host.groups.clone()),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
@@ -143,9 +148,11 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
 }
 
 fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -> Welcome {
+    // Without it the sender reads settings less often.
+    let not_used = if greeted.settings.follow_configs == FollowConfigs::Off { FEATURE_FOLLOW_SETTINGS } else { 0 };
     Welcome {
         version: greeted.version,
-        features: common_features(FEATURES, greeted.hello.features),
+        features: common_features(FEATURES & !not_used, greeted.hello.features),
         cluster_id: terms.target_cluster.clone(),
         receiver: host.process,
         token: rand::random(),
@@ -232,6 +239,8 @@ struct Active {
     /// Rate that the sender may use.
     rate: Option<Rate>,
     settings: SettingsCheck,
+    /// Following of the source's settings, if the link does.
+    follow: Option<FollowTask>,
     /// Consumer groups whose offsets the sender sends.
     groups: Groups,
     joining: Joining,
@@ -288,7 +297,8 @@ impl Active {
     async fn tell_condition(&mut self) -> Result<(), Close> {
         let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&views);
-        let weaker = self.link.weaker.problems().into_iter().chain(self.link.groups.trouble());
+        let weaker = self.link.weaker.problems().into_iter();
+        let weaker = weaker.chain(self.link.following.trouble()).chain(self.link.groups.trouble());
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);
         if condition == self.told {
@@ -326,7 +336,18 @@ impl Active {
                 Some(forgetting) => forgetting.handle_request(topic, asked, reason),
                 None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
             },
-            Control::Settings { topics } => self.settings.handle(topics),
+            Control::MarkGone { topics, gone } if self.features & FEATURE_GONE_SINCE != 0 => {
+                self.handle_mark_gone(&topics, gone)
+            }
+            Control::Settings { topics } => {
+                if let Some(follow) = &self.follow {
+                    follow.handle_settings(&topics);
+                }
+                self.settings.handle(topics)
+            }
+            Control::OwnSettings { topics } if self.follow.is_some() => {
+                self.follow.as_ref().map_or(Ok(()), |follow| follow.handle(topics))
+            }
             Control::Groups { groups, last } if self.features & FEATURE_GROUPS != 0 => {
                 self.groups.handle(groups, last);
                 Ok(())
@@ -345,6 +366,14 @@ impl Active {
             Control::Close(close) => Err(close),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
         }
+    }
+
+    fn handle_mark_gone(&self, topics: &[String], gone: bool) -> Result<(), Close> {
+        let bytes = topics.iter().map(|topic| text_bytes(topic)).sum::<usize>();
+        let room = self.link.announced.take(size_of::<Command>() + bytes)?;
+        let since = gone.then(unix_millis);
+        let topics = topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+        self.command(LaneId(0), Command::MarkGone(self.id, MarkGone { topics, since }, room))
     }
 
     fn handle_halted(&mut self, lane: LaneId, epoch: Epoch, slot: Slot, halt: HaltRecord) -> Result<(), Close> {
@@ -366,8 +395,10 @@ impl Active {
         match reply {
             // An older sender does not know the message.
             Reply::Message(Control::StoredAt { .. }) if self.features & FEATURE_SETTINGS == 0 => Ok(()),
-            Reply::Message(message) => {
-                match &message {
+            Reply::Message(Control::GoneSince { .. }) if self.features & FEATURE_GONE_SINCE == 0 => Ok(()),
+            Reply::Message(mut message) => {
+                match &mut message {
+                    Control::GoneSince { now, .. } => *now = unix_millis(),
                     Control::LaneOpen { lane, epoch } => {
                         self.opening.remove(lane);
                         self.ledger.lock().open_lane(*lane, *epoch);

@@ -160,6 +160,8 @@ pub struct LaneState {
     /// Origins of all topics that the lane has ever carried, by their source names.
     pub origins: HashMap<Arc<str>, Origin>,
     pub jumps: BTreeMap<u64, JumpRecord>,
+    /// Topics that are gone from the source, and since when, in ms since the Unix epoch.
+    pub gone: BTreeMap<Arc<str>, i64>,
     /// The process that may write the lane, and the id that it writes through.
     pub custody: Custody,
 }
@@ -185,6 +187,11 @@ enum Key {
     Barrier,
     Custody,
     Bid(BidName),
+    /// Only in lane 0, of topics that a policy will forget.
+    Gone {
+        source_cluster: String,
+        topic: String,
+    },
 }
 
 impl LaneState {
@@ -220,6 +227,13 @@ impl LaneState {
                     state.moved.insert(key, decode(lane, "moved record", value)?);
                 }
                 Key::Custody => custody = Some(decode(lane, "custody record", value)?),
+                Key::Gone { source_cluster: found, topic } => {
+                    let since = decode(lane, "time since which a topic is gone", value)?;
+                    // Those of a rebuilt source say nothing about the new one.
+                    if found == source_cluster {
+                        state.gone.insert(topic.into(), since);
+                    }
+                }
                 Key::Bid(name) => bids.push((name, decode(lane, "bid", value)?)),
             }
         }
@@ -311,6 +325,10 @@ pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
         topic: key.topic.to_string(),
         partition: key.partition,
     })
+}
+
+pub fn gone_key(source_cluster: &str, topic: &str) -> Vec<u8> {
+    encode(&Key::Gone { source_cluster: source_cluster.to_owned(), topic: topic.to_owned() })
 }
 
 pub fn encode(record: &impl Encode) -> Vec<u8> {

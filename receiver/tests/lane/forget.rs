@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use receiver::state::{self, LaneRecord, LaneState, MovedRecord, PartitionRecord};
-use receiver::{CarriedTopics, Extent, ForgetStep, ForgetTopic, Lane, LaneTarget, StateEntry};
+use receiver::{CarriedTopics, Extent, ForgetStep, ForgetTopic, Lane, LaneTarget, MarkGone, StateEntry};
 use tokio::sync::oneshot;
+use wire::control::Control;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 
@@ -138,4 +139,39 @@ fn a_rebuilt_source_is_accepted_once_and_stored() {
     assert!(state.moved[&key("moved")].record.halt.is_some());
     let jumps: Vec<_> = state.jumps.values().map(|jump| (jump.asked, jump.accepted.as_str())).collect();
     assert_eq!(jumps, [(9, "source cluster new in place of fra")]);
+}
+
+/// Times since which topics are gone, as the lane states them.
+fn marks(lane: &mut Lane<Willing>) -> Vec<Vec<(String, i64)>> {
+    let replies = std::iter::from_fn(|| lane.poll_reply());
+    let marks = replies.filter_map(|reply| match reply {
+        Control::GoneSince { topics, .. } => Some(topics.into_iter().map(|gone| (gone.topic, gone.since)).collect()),
+        _ => None,
+    });
+    marks.collect()
+}
+
+fn mark(lane: &mut Lane<Willing>, topics: &[&str], since: Option<i64>) -> Vec<Vec<(String, i64)>> {
+    lane.handle_mark_gone(MarkGone { topics: topics.iter().map(|&topic| topic.into()).collect(), since });
+    while lane.has_work() {
+        lane.step().unwrap();
+    }
+    marks(lane)
+}
+
+#[test]
+fn the_time_since_which_a_topic_is_gone_survives_a_restart() {
+    let (mut lane, _, _) = open(vec![stored("orders", None), stored("bills", None)]);
+    let both = |orders, bills| vec![vec![("bills".to_owned(), bills), ("orders".to_owned(), orders)]];
+    assert_eq!(mark(&mut lane, &["orders", "bills"], Some(7)), both(7, 7));
+    assert_eq!(mark(&mut lane, &["orders"], Some(9)), Vec::<Vec<_>>::new(), "the earlier time stays");
+    let (mut lane, _) = reopened(&mut lane);
+    assert_eq!(marks(&mut lane), both(7, 7));
+    // One comes back and is deleted again, and the other one is forgotten.
+    assert_eq!(mark(&mut lane, &["orders"], None), [[("bills".to_owned(), 7)]]);
+    assert_eq!(mark(&mut lane, &["orders"], Some(9)), both(9, 7));
+    assert_eq!(forget(&mut lane, "bills"), Ok(1));
+    assert_eq!(folded(&mut lane).gone, [("orders".into(), 9)].into());
+    let (mut lane, _) = reopened(&mut lane);
+    assert_eq!(marks(&mut lane), [[("orders".to_owned(), 9)]]);
 }

@@ -181,7 +181,7 @@ service::settings! {
 }
 
 service::settings! {
-    /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that matches
+    /// Actions on halted partitions and deleted topics that need no operator; without an entry there are none. The first entry that matches
     /// a topic applies. Every action is counted, logged and kept in the log of jumps.
     #[derive(Debug, Clone)]
     pub struct PolicyEntry: Repeated "policies" {
@@ -191,7 +191,10 @@ service::settings! {
         /// records that the target refuses or that are too large, a range that retention deleted, deletions of keys that
         /// compaction removed, what a truncated source lost. `new-incarnation` carries a topic that was deleted and created again, from its start, into the
         /// same target topic.
-        policy: Vec<Policy> = required, "`stop`, `skip` or `new-incarnation`, or a list of them";
+        policy: Vec<Policy> = default(r#""stop""#), "`stop`, `skip` or `new-incarnation`, or a list of them";
+        /// Time after which a topic that the source deleted, or that this sender may not see, is forgotten as by `causeway
+        /// forget`, from when a sender with such an entry noticed it. The target keeps that time.
+        forget_after: Option<Duration> = otherwise("never"), "a duration, such as `7 d`", [r#""1 s""#, r#""3650 d""#];
     }
 }
 

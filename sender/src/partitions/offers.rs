@@ -189,7 +189,7 @@ fn announce<'r>(
     for (name, configs) in new.into_iter().zip(configs) {
         match configs {
             Ok(entries) => {
-                deletions.handle_settings(name, &settings_of(entries.clone()));
+                deletions.handle_settings(name, &settings_of(&entries));
                 announcements.extend(announcement(known[&**name], entries, policies));
             }
             Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {

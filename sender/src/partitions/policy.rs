@@ -1,4 +1,6 @@
-//! Policies for halts, by topic: halts that are lifted without an operator.
+//! Policies by topic: halts that are lifted, and deleted topics that are forgotten, without an operator.
+
+use std::time::Duration;
 
 use service::topics::TopicFilter;
 use wire::halt::{HaltReason, Skip};
@@ -19,6 +21,8 @@ pub enum Policy {
 pub struct Rule {
     pub topics: TopicFilter,
     pub policy: Vec<Policy>,
+    /// Time after which a topic that the source deleted is forgotten.
+    pub forget_after: Option<Duration>,
 }
 
 /// Entries of the configuration, in the order written: the first that matches a topic counts.
@@ -36,6 +40,16 @@ impl Policies {
         };
         rule.policy.contains(&needed).then_some(why)
     }
+
+    /// Returns the time after which a deleted topic is forgotten; `None` if an operator must do it.
+    pub fn forget_after(&self, topic: &str) -> Option<Duration> {
+        self.0.iter().find(|rule| rule.topics.matches(topic))?.forget_after
+    }
+
+    /// Returns whether any topic is forgotten without an operator.
+    pub fn forget_any(&self) -> bool {
+        self.0.iter().any(|rule| rule.forget_after.is_some())
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +59,7 @@ mod tests {
 
     fn rule(topics: &str, policy: &[Policy]) -> Rule {
         let topics = TopicFilter::new(vec![TopicPattern::parse(topics).unwrap()], Vec::new());
-        Rule { topics, policy: policy.to_vec() }
+        Rule { topics, policy: policy.to_vec(), forget_after: None }
     }
 
     #[test]

@@ -294,7 +294,7 @@ mod tests {
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
             lane_closes,
             halted: vec![halted],
-            deleted_topics: vec![DeletedTopic { topic: "a".into(), positions: 1 }],
+            deleted_topics: vec![DeletedTopic { topic: "a".into(), positions: 1, forgotten_in_seconds: Some(1) }],
             waiting: vec![WaitingStatus::default()],
             receiver_condition: Some(PeerStatus { trouble: vec!["lane 0".into()], ..PeerStatus::default() }),
             not_carried: vec![NotCarried {

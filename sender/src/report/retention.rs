@@ -127,8 +127,12 @@ mod tests {
 
     impl Catalog for EachSecond {
         fn configs(&self, topics: &[String]) -> Answers<Vec<ConfigEntry>> {
-            let entry =
-                |name: &str, value: &str| ConfigEntry { name: name.into(), value: value.into(), set_on_topic: true };
+            let entry = |name: &str, value: &str| ConfigEntry {
+                name: name.into(),
+                value: value.into(),
+                set_on_topic: true,
+                inherited: None,
+            };
             let configs = |topic: &String| {
                 let of_topic = self.configs.iter().filter(|(name, ..)| *name == *topic);
                 Ok(of_topic.map(|(_, name, value)| entry(name, value)).collect())

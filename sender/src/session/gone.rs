@@ -10,6 +10,7 @@ use wire::halt::HaltReason;
 use wire::limits::TOPICS_NAMED_MAX;
 
 use super::Active;
+use super::forget_policy::Requests;
 use crate::lane::thread::Command;
 use crate::partitions::resume::PendingForget;
 
@@ -42,13 +43,57 @@ impl Active<'_> {
         self.publish_gone();
     }
 
-    /// Publishes the topics with positions that the source does not have, and logs new ones.
+    /// Publishes the topics with positions that the source does not have, logs new ones, and forgets those whose time by a
+    /// policy is over.
     pub(super) fn publish_gone(&mut self) {
         let topics = Arc::clone(&self.session.topics.borrow().topics);
         let filter = self.session.config.now().source.filter();
-        let deleted = self.gone.deleted(&filter, &topics);
+        let mut deleted = self.gone.deleted(&filter, &topics);
         self.gone.report(&deleted);
+        let mut requests = Requests::default();
+        if let Some(policy) = &mut self.forget_policy {
+            let listed: HashSet<&str> = topics.iter().map(|topic| &*topic.name).collect();
+            let is_back = |topic: &str| listed.contains(topic) || !filter.matches(topic);
+            let policies = &self.session.offering.policies;
+            requests = policy.poll(&mut deleted, policies, is_back, Instant::now());
+        }
+        self.request(requests);
         self.session.board.publish(|published| published.deleted_topics = deleted);
+    }
+
+    /// Forgets topics whose time by a policy is over.
+    pub(super) fn forget_due(&mut self) {
+        if self.session.offering.policies.forget_any() {
+            self.publish_gone();
+        }
+    }
+
+    /// Takes the receiver's messages about topics that are gone or not offered.
+    pub(super) fn handle_about_gone(&mut self, message: Control) {
+        match message {
+            Control::Orphaned { topics, others } => self.gone.handle_report(topics, others),
+            Control::Forgotten { topic, positions, refused } => self.gone.handle_forgotten(&topic, positions, &refused),
+            Control::GoneSince { topics, now } => {
+                if let Some(policy) = &mut self.forget_policy {
+                    policy.handle_gone_since(topics, now, Instant::now());
+                }
+            }
+            _ => {}
+        }
+        self.publish_gone();
+    }
+
+    fn request(&self, requests: Requests) {
+        for (topics, gone) in [(requests.gone, true), (requests.back, false)] {
+            for topics in topics.chunks(TOPICS_NAMED_MAX) {
+                self.send(Control::MarkGone { topics: topics.to_vec(), gone });
+            }
+        }
+        for topic in requests.forget {
+            tracing::info!(topic, "a policy forgets a topic that the source has deleted");
+            let reason = "policy: forget-after".to_owned();
+            self.send(Control::Forget { topic, asked: transport::clock::unix_millis(), reason });
+        }
     }
 
     /// Offers partitions again that the source did not know for a moment. If their topic was deleted meanwhile, it is not

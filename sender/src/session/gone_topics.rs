@@ -63,7 +63,10 @@ impl GoneTopics {
             local.for_each(|(topic, partitions)| _ = known.entry(topic).or_insert(partitions));
         }
         let deleted = known.into_iter().filter(|(topic, _)| filter.matches(topic) && !present.contains(&**topic));
-        deleted.map(|(topic, positions)| DeletedTopic { topic, positions }).take(TOPICS_NAMED_MAX).collect()
+        deleted
+            .map(|(topic, positions)| DeletedTopic { topic, positions, forgotten_in_seconds: None })
+            .take(TOPICS_NAMED_MAX)
+            .collect()
     }
 
     /// Logs the deleted topics that were not logged before, in one line.
@@ -150,7 +153,7 @@ mod tests {
         assert!(gone.deleted(&filter(), &[]).is_empty(), "no position of it was ever stored");
         gone.handle_report(vec![orphaned("lab.a"), orphaned("lab.back"), orphaned("old")], 0);
         let deleted = gone.deleted(&filter(), &[topic("lab.back")]);
-        assert_eq!(deleted, [DeletedTopic { topic: "lab.a".into(), positions: 3 }]);
+        assert_eq!(deleted, [DeletedTopic { topic: "lab.a".into(), positions: 3, forgotten_in_seconds: None }]);
         gone.handle_report(vec![orphaned("old")], 1);
         assert_eq!(names(&gone.deleted(&filter(), &[])), ["lab.a"], "the report may leave it out");
     }

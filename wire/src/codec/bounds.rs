@@ -2,7 +2,8 @@
 
 use crate::condition::Condition;
 use crate::control::{
-    CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, OfferedPartition, TopicConfig, TopicSettings, Welcome,
+    CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, TopicConfig,
+    TopicSettings, Welcome,
 };
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
@@ -43,7 +44,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
             configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
         }
-        Control::Settings { topics } => check_settings(topics),
+        Control::Settings { topics } | Control::OwnSettings { topics } => check_settings(topics),
         Control::Groups { groups, .. } => check_groups(groups),
         Control::StoredAt { lane, at, .. } => {
             check_lane(lane.0)?;
@@ -70,7 +71,8 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("reason", reason.len(), STRING_MAX)?;
             within("detail", detail.len(), STRING_MAX)
         }
-        Control::TopicsGone { topics } => {
+        Control::GoneSince { topics, now } => check_gone_since(topics, *now),
+        Control::TopicsGone { topics } | Control::MarkGone { topics, .. } => {
             within("topics", topics.len(), TOPICS_NAMED_MAX)?;
             topics.iter().try_for_each(|topic| check_topic(topic))
         }
@@ -87,6 +89,12 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("detail", refused.len(), STRING_MAX)
         }
     }
+}
+
+fn check_gone_since(topics: &[GoneTopic], now: i64) -> Result<(), DecodeError> {
+    within("topics", topics.len(), TOPICS_NAMED_MAX)?;
+    ensure(now >= 0 && topics.iter().all(|gone| gone.since >= 0), "time below 0")?;
+    topics.iter().try_for_each(|gone| check_topic(&gone.topic))
 }
 
 fn check_hello(hello: &Hello) -> Result<(), DecodeError> {

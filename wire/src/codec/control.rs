@@ -88,6 +88,9 @@ control_kinds! {
     41 "←" Orphaned { topics, others };
     42 "→" Forget { topic, asked, reason };
     43 "←" Forgotten { topic, positions, refused };
+    44 "→" OwnSettings { topics };
+    45 "→" MarkGone { topics, gone };
+    46 "←" GoneSince { topics, now };
     48 "←" Ack { lane, epoch, sequence, timing };
     67 "←" RateAssignment { bits_per_second };
 }
