@@ -20,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// for an answer by default.
 const WITHOUT_THE_BROKER: Duration = Duration::from_secs(25);
 
-/// Least time that a hung broker costs: a client that is not stopped by it does not read from it.
-const AT_LEAST: Duration = Duration::from_secs(6);
+/// Least time that a hung broker costs, the limit of one probe less the time to start writing: a client that is not
+/// stopped by it does not read from it.
+const AT_LEAST: Duration = Duration::from_millis(2_500);
 
 /// Time within which the sender's status must not look healthy any longer: the last healthy look, the next one, and its
 /// limit, with as much again.
