@@ -88,9 +88,9 @@ impl Pair {
         Self::start_with(Machine::share(), || Cluster::start_secure(3), || Cluster::start_secure(3))
     }
 
-    /// Starts single nodes of the test's own, and runs while no other test does.
-    pub fn start_alone() -> Result<Self> {
-        Self::start_with(Machine::alone(), || Cluster::start(1), || Cluster::start(1))
+    /// Starts clusters of the test's own as [`Pair::start`], and runs while no other test does.
+    pub fn start_alone(source_nodes: u32, target_nodes: u32) -> Result<Self> {
+        Self::start_with(Machine::alone(), || Cluster::start(source_nodes), || Cluster::start(target_nodes))
     }
 
     /// Starts single nodes of the oldest line of Kafka that the tests run against.

@@ -35,6 +35,7 @@ mod retention;
 mod rights;
 mod same_cluster_ids;
 mod scale;
+mod schemas;
 mod senders;
 mod shapes;
 mod shown_problems;

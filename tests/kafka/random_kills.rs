@@ -34,7 +34,7 @@ fn random_kills_lose_and_double_nothing() -> Result<()> {
     let seed = setting("SEED")?.unwrap_or_else(rand::random);
     println!("{rounds} rounds, SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let pair = Pair::start_alone()?;
+    let pair = Pair::start_alone(1, 1)?;
     let mut scene = Scene::start(&pair, &mut rng)?;
     let began = Instant::now();
     for round in 1..=rounds {

@@ -73,7 +73,7 @@ fn link_of_2000_partitions_starts_in_15_s_and_idles_cheaply() -> Result<()> {
     const CORES: f64 = 0.10;
     const NEW_TOPIC: Duration = Duration::from_secs(5);
     // Clusters of its own: 2,000 partitions would slow the other tests.
-    let pair = Pair::start_alone()?;
+    let pair = Pair::start_alone(1, 1)?;
     let stem = topics::unique("scale");
     let names: Vec<String> = (0..TOPICS).map(|n| format!("{stem}.{n}")).collect();
     let since = Instant::now();

@@ -14,11 +14,13 @@ mod check;
 mod deny;
 mod java;
 mod step;
+mod suite;
 mod tidy;
 
 const HELP: &str = "\
 cargo xtask check [--fast] [--system-kafka] [--rounds N]
-    run everything that CI requires of a change, in order, up to the first failure
+    run everything that CI requires of a change, in order, up to the first failure. Up to four tests with real Kafka that
+    fail next to others are repeated alone, once; the summary names them
 
     --fast          leave out rustdoc, cargo-deny, AddressSanitizer, the bench and the real-Kafka tests: for use while
                     you work
