@@ -25,6 +25,7 @@ pub mod admin;
 pub mod broker;
 pub mod cluster;
 pub mod command;
+pub mod compaction;
 pub mod download;
 pub mod files;
 pub mod guard;

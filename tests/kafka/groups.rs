@@ -14,7 +14,7 @@ use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::{Contents, digest_of, small};
 use harness::wait::{until, until_ok};
-use harness::{topics, verify};
+use harness::{compaction, topics, verify};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::Value;
@@ -205,26 +205,10 @@ fn groups_continue_where_they_stopped() -> Result<()> {
 #[test]
 fn a_group_continues_in_a_compacted_topic() -> Result<()> {
     let pair = Pair::shared()?;
-    let configs = [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "1000"),
-        ("segment.jitter.ms", "0"),
-        ("min.cleanable.dirty.ratio", "0.001"),
-        ("max.compaction.lag.ms", "1000"),
-    ];
-    let topic = topics::create_unique_with(&pair.source, "compacted", 1, &configs)?;
+    let topic = topics::create_unique_with(&pair.source, "compacted", 1, &compaction::SETTINGS)?;
     // The target keeps what it gets, so that the test can compare it.
     topics::create(&pair.target, &topic, 1, &[])?;
-    let twice = [small(0..400), small(100..300)].concat();
-    journal::write(&pair.source, &topic, 0, &twice)?;
-    let mut more = 10_000;
-    let compacted = until_ok("compaction of the source", PATIENCE, || {
-        // A new record rolls the segment.
-        journal::write(&pair.source, &topic, 0, &small(more..more + 1))?;
-        more += 1;
-        let left = read(&pair.source, &[&topic], Isolation::Committed)?;
-        Ok((left.partition(&topic, 0).len() < 500 + (more - 10_000) as usize).then_some(left))
-    })?;
+    let compacted = compaction::write_with_holes(&pair.source, &topic, 0, PATIENCE)?;
     let records = compacted.partition(&topic, 0);
     // The last record before a hole: the next offset has no record.
     let at = records.windows(2).position(|pair| pair[1].offset > pair[0].offset + 1).context("no hole")?;

@@ -11,17 +11,19 @@ use harness::files::LinkFiles;
 use harness::journal::Load;
 use harness::pair::Pair;
 use harness::process::{Process, binary};
-use harness::reader::{Isolation, Reader};
+use harness::reader::{Isolation, read};
 use harness::record::Contents;
-use harness::{topics, verify};
+use harness::{compaction, topics, verify, wait};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
-/// Records committed between two kills of the receiver.
-const BETWEEN_KILLS: u64 = 2_500;
+/// Records that are carried at least; `CAUSEWAY_MAP_RECORDS` states another number.
+const RECORDS: u64 = 10_000;
+/// The receiver is killed after each of these parts but the last.
+const PARTS: u64 = 4;
 
 /// Offset and its counterpart, of every record of a partition.
 type Pairs = BTreeMap<i64, i64>;
@@ -47,7 +49,8 @@ fn translate(receiver: &Process, arguments: &[&str], offsets: &[String]) -> Resu
     Ok(answers)
 }
 
-/// Compares the translation of all offsets between the first and the last record of a partition with the truth.
+/// Compares the translation of all offsets from `from` to the last record of a partition with the truth. Returns how many
+/// they are.
 fn compare(receiver: &Process, arguments: &[&str], partition: &str, from: i64, pairs: &Pairs) -> Result<usize> {
     let (last, _) = pairs.last_key_value().context("no records")?;
     let offsets: Vec<_> = (from..=*last).map(|offset| format!("{partition}@{offset}")).collect();
@@ -60,7 +63,7 @@ fn compare(receiver: &Process, arguments: &[&str], partition: &str, from: i64, p
             "{partition}@{offset} is {state} at {found:?}, expected was {expected} at {other}"
         );
     }
-    Ok(pairs.len())
+    Ok(offsets.len())
 }
 
 /// Returns where each record of a partition went: records arrive in order, so that the numbers of both are the same.
@@ -92,36 +95,61 @@ fn abort_in_target(pair: &Pair, topic: &str) -> Result<()> {
     Ok(())
 }
 
-fn read(pair: &Pair, topic: &str) -> Result<(Contents, Contents)> {
-    let source = Reader::new(&pair.source, topic, Isolation::Committed)?.read_to_end()?.clone();
-    let target = Reader::new(&pair.target, topic, Isolation::Committed)?.read_to_end()?.clone();
-    Ok((source, target))
+/// Makes a topic of which compaction has removed records, and does not remove any more.
+fn create_with_holes(pair: &Pair) -> Result<(String, Contents)> {
+    let topic = topics::create_unique_with(&pair.source, "map", PARTITIONS, &compaction::SETTINGS)?;
+    let mut contents = Contents::default();
+    for partition in 0..PARTITIONS {
+        contents = compaction::write_with_holes(&pair.source, &topic, partition, PATIENCE)?;
+    }
+    topics::configure(&pair.source, &topic, "cleanup.policy", "delete")?;
+    // The cleaner may be at work still.
+    wait::until_ok("the end of compaction", PATIENCE, || {
+        let former = std::mem::replace(&mut contents, read(&pair.source, &[&topic], Isolation::Committed)?);
+        Ok((former == contents).then_some(()))
+    })?;
+    Ok((topic, contents))
 }
 
 #[test]
 fn every_record_is_where_translate_says() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "map", PARTITIONS)?;
+    let records = std::env::var("CAUSEWAY_MAP_RECORDS").map_or(Ok(RECORDS), |text| text.parse())?;
+    let patience = PATIENCE + Duration::from_millis(records / 2);
+    let (topic, old) = create_with_holes(&pair)?;
     let link = topics::unique("map");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
     let (mut receiver, mut sender) = files.start()?;
-    let load = Load::new(&topic, PARTITIONS).rate(4_000).value_max(200).transactional(25).start(&pair.source)?;
-    let committed = |status: &Value| status["links"][0]["counts"]["records"].as_u64() > Some(BETWEEN_KILLS);
-    for _ in 0..3 {
-        receiver.admin.wait_for("records to be committed", PATIENCE, committed)?;
+    let load = Load::new(&topic, PARTITIONS).rate(4_000.max(u32::try_from(records / 40)?));
+    let load = load.value_max(200).transactional(25).start(&pair.source)?;
+    let committed = |status: &Value| status["links"][0]["counts"]["records"].as_u64() > Some(records / PARTS);
+    let moves =
+        |receiver: &Process| receiver.admin.metric(&format!("causeway_receiver_moves_total{{link=\"{link}\"}}"));
+    let mut moved = 0.0;
+    for part in 1..PARTS {
+        receiver.admin.wait_for("records to be committed", patience, committed)?;
         abort_in_target(&pair, &topic)?;
+        moved += moves(&receiver)?;
         receiver.kill();
         receiver = files.receiver.start()?;
+        if part == 2 {
+            // Its partitions move to lanes of another class.
+            sender.kill();
+            files.sender.set("[classes]", "name", "\"moved\"").set("[classes]", "topics", &format!("[{topic:?}]"));
+            sender = files.sender.start()?;
+        }
     }
-    receiver.admin.wait_for("records to be committed", PATIENCE, committed)?;
-    let journal = load.stop()?;
-    verify::wait_until_delivered(&journal.written, &pair.target, "{topic}", PATIENCE)?;
+    receiver.admin.wait_for("records to be committed", patience, committed)?;
+    ensure!(moved + moves(&receiver)? >= f64::from(PARTITIONS), "the partitions were not moved");
+    let mut journal = load.stop()?;
+    journal.written.merge(&old);
+    verify::wait_until_delivered(&journal.written, &pair.target, "{topic}", patience)?;
     ensure!(journal.aborted > 0, "no transaction was aborted at the source");
-    let blocks =
-        Reader::new(&pair.target, &format!("__causeway.{link}.map"), Isolation::Committed)?.read_to_end()?.len();
+    let blocks = read(&pair.target, &[&format!("__causeway.{link}.map")], Isolation::Committed)?.len();
     ensure!(blocks > 3, "{blocks} blocks: the map is too short to test them");
 
-    let (source, target) = read(&pair, &topic)?;
+    let source = read(&pair.source, &[&topic], Isolation::Committed)?;
+    let target = read(&pair.target, &[&topic], Isolation::Committed)?;
     let mut compared = 0;
     for partition in 0..PARTITIONS {
         let forward = pairs(&source, &target, &topic, partition)?;
@@ -129,9 +157,10 @@ fn every_record_is_where_translate_says() -> Result<()> {
         let name = format!("{topic}/{partition}");
         compared += compare(&receiver, &[], &name, 0, &forward)?;
         let (first, _) = backward.first_key_value().context("no records")?;
-        compare(&receiver, &["--reverse"], &name, *first, &backward)?;
+        compared += compare(&receiver, &["--reverse"], &name, *first, &backward)?;
     }
-    println!("{compared} records are where the map says, both ways; {blocks} blocks");
+    let records = source.len();
+    println!("{records} records are where the map says: {compared} offsets compared, both ways; {blocks} blocks");
 
     // A position is not the offset of a record yet, and after a restart there is no lane to ask.
     let end = source.partition(&topic, 0).last().context("no records")?.offset + 1_000_000;
