@@ -75,14 +75,14 @@ fn own(cluster: &Cluster, topic: &str, name: &str) -> Result<Option<String>> {
 
 #[test]
 fn safe_follows_what_neither_deletes_nor_refuses() -> Result<()> {
-    let start = [("retention.ms", "3600000"), ("max.message.bytes", "2000000"), ("min.insync.replicas", "1")];
+    let start = [("retention.ms", "300000000000"), ("max.message.bytes", "2000000"), ("min.insync.replicas", "1")];
     let mut link = Link::start(Pair::shared()?, "safe", "safe", &start)?;
-    let raised = [("retention.ms", "7200000"), ("max.message.bytes", "3000000")];
+    let raised = [("retention.ms", "400000000000"), ("max.message.bytes", "3000000")];
     link.follows(&raised, &raised)?;
     // The lower retention is not followed, and does not hold up the other change.
-    let lower = [("retention.ms", "1800000"), ("max.message.bytes", "4000000")];
-    link.follows(&lower, &[("retention.ms", "7200000"), ("max.message.bytes", "4000000")])?;
-    link.names("retention.ms stays 7200000, at the source 1800000: `safe` does not follow it")?;
+    let lower = [("retention.ms", "200000000000"), ("max.message.bytes", "4000000")];
+    link.follows(&lower, &[("retention.ms", "400000000000"), ("max.message.bytes", "4000000")])?;
+    link.names("retention.ms stays 400000000000, at the source 200000000000: `safe` does not follow it")?;
 
     // A value that the source topic does not have any more is inherited again: here the target keeps for ever then.
     link.follows(&[("max.message.bytes", "4000000")], &[("retention.ms", "-1")])?;
@@ -112,8 +112,9 @@ fn link_name(receiver: &Process) -> Result<String> {
 
 #[test]
 fn all_follows_what_deletes_too() -> Result<()> {
-    let link = Link::start(Pair::shared()?, "all", "all", &[("retention.ms", "7200000")])?;
-    let lower = [("retention.ms", "1800000"), ("cleanup.policy", "compact,delete"), ("max.message.bytes", "900000")];
+    let link = Link::start(Pair::shared()?, "all", "all", &[("retention.ms", "400000000000")])?;
+    let lower =
+        [("retention.ms", "200000000000"), ("cleanup.policy", "compact,delete"), ("max.message.bytes", "900000")];
     link.follows(&lower, &lower)?;
     link.follows(&[], &[("retention.ms", "-1"), ("cleanup.policy", "delete")])?;
     let left = topics::set_on_topic(&link.pair.target, &link.topic)?;
@@ -123,11 +124,11 @@ fn all_follows_what_deletes_too() -> Result<()> {
 
 #[test]
 fn nothing_follows_by_default() -> Result<()> {
-    let link = Link::start(Pair::shared()?, "off", "off", &[("retention.ms", "3600000")])?;
-    topics::configure_all(&link.pair.source, &link.topic, &[("retention.ms", "7200000")])?;
+    let link = Link::start(Pair::shared()?, "off", "off", &[("retention.ms", "300000000000")])?;
+    topics::configure_all(&link.pair.source, &link.topic, &[("retention.ms", "400000000000")])?;
     wait::through(FOLLOWED + Duration::from_secs(2), || {
         let kept = own(&link.pair.target, &link.topic, "retention.ms")?;
-        ensure!(kept.as_deref() == Some("3600000"), "it was followed: {kept:?}");
+        ensure!(kept.as_deref() == Some("300000000000"), "it was followed: {kept:?}");
         Ok(())
     })
 }

@@ -68,7 +68,7 @@ fn add(asked: &mut Owned<sys::rd_kafka_ConfigResource_t>, topic: &TopicChange) -
         unsafe {
             check(sys::rd_kafka_ConfigResource_add_incremental_config(resource, setting.as_ptr(), change, value))
         }
-        .map_err(|error| error.while_doing(&format!("change of the settings of `{}`", topic.topic)))?;
+        .map_err(|error| error.while_doing(format!("change of the settings of `{}`", topic.topic)))?;
     }
     Ok(())
 }

@@ -240,7 +240,8 @@ mod tests {
                     return Ok(());
                 };
                 let reason = if self.names_them {
-                    let why = self.least.map_or("too small.".to_owned(), |n| format!("Value must be at least {n}"));
+                    let why =
+                        self.least.map_or_else(|| "too small.".to_owned(), |n| format!("Value must be at least {n}"));
                     format!("Invalid value {value} for configuration {name}: {why}")
                 } else {
                     "the policy refuses it".to_owned()

@@ -145,7 +145,7 @@ mod tests {
     fn a_topic_is_forgotten_after_its_time_and_not_before() {
         let mut policy = ForgetPolicy::default();
         let now = Instant::now();
-        let mut poll = |policy: &mut ForgetPolicy, now| {
+        let poll = |policy: &mut ForgetPolicy, now| {
             let mut topics = deleted("lab.a");
             let requests = policy.poll(&mut topics, &policies(), |_| false, now);
             (requests, topics[0].forgotten_in_seconds)
