@@ -1,4 +1,4 @@
-//! The topic of a schema registry, carried beside the records that name its ids. The records are those that Confluent's
+//! The topic of a schema registry, carried with the records that name its ids. The records are those that Confluent's
 //! registry writes, and [`Registry`] reads them as it does.
 
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ fn a_registry_of_the_target_knows_every_schema_by_its_id() -> Result<()> {
     ensure!(topics::configs(&pair.target, &schemas)?["cleanup.policy"] == "compact", "the policy is not kept");
     ensure!(topics::partitions(&pair.target, &schemas)? == 1, "the registry's topic has more than one partition");
 
-    // A registry of the target that starts too early writes this much: the link goes on, and no id is taken twice.
+    // A registry of the target that starts too early writes this much: the link continues, and no id is taken twice.
     journal::write(&pair.target, &schemas, 0, &[noop()])?;
     journal::write(&pair.source, &schemas, 0, &[schema("orders", 3, 4)])?;
     wait::until_ok("the later schema", PATIENCE, || {

@@ -2,7 +2,7 @@
 //! records. Prints, by lag, the records of all partitions that each group would miss or read again.
 //!
 //!     cargo build --release
-//!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example groups_beside_mirror_maker
+//!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example groups_and_mirror_maker
 
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,8 @@ fn main() -> Result<()> {
     let mut files = LinkFiles::new(&topics::unique("groups"), &pair.source, &pair.target, &[&topic])?;
     files.sender.set("groups", "include", &format!("[\"{stem}.*\"]")).set("groups", "interval", "\"1 s\"");
     let (receiver, sender) = files.start()?;
-    let (_receiver, _sender) = (receiver.quiet(), sender.quiet());
+    let _receiver = receiver.quiet();
+    let _sender = sender.quiet();
     let _mirror_maker = MirrorMaker::start(&pair, &topic, &format!("{stem}.*"))?;
     let load = Load::new(&topic, PARTITIONS).limit(RECORDS).value_max(40).transactional(20);
     let written = load.start(&pair.source)?.finish()?.written;
