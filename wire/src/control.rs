@@ -6,6 +6,7 @@
 
 use bincode::{Decode, Encode};
 
+use crate::acl::Acl;
 use crate::close::Close;
 use crate::condition::Condition;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
@@ -349,6 +350,17 @@ pub enum Control {
     Groups {
         /// Offsets by group and topic, at most [`crate::limits::GROUP_TOPICS_MAX`] of them.
         groups: Vec<GroupOffsets>,
+        /// Last message of one reading, which may be empty.
+        last: bool,
+    },
+    /// Sender → receiver: all access control lists of carried topics and groups, in one or more messages.
+    Acls {
+        /// Rules of the source, at most [`crate::limits::ACLS_MAX`].
+        acls: Vec<Acl>,
+        /// Carried topics to which some of them apply, at most [`crate::limits::ACL_NAMES_MAX`].
+        topics: Vec<String>,
+        /// Carried groups to which some of them apply, as many.
+        groups: Vec<String>,
         /// Last message of one reading, which may be empty.
         last: bool,
     },

@@ -52,6 +52,8 @@ pub const FEATURE_GROUPS: u64 = 1 << 15;
 pub const FEATURE_FOLLOW_SETTINGS: u64 = 1 << 16;
 /// Feature: times since which topics are gone from the source, which the target keeps.
 pub const FEATURE_GONE_SINCE: u64 = 1 << 17;
+/// Feature: access control lists of carried topics and groups.
+pub const FEATURE_ACLS: u64 = 1 << 18;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -66,7 +68,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_RATE
     | FEATURE_GROUPS
     | FEATURE_FOLLOW_SETTINGS
-    | FEATURE_GONE_SINCE;
+    | FEATURE_GONE_SINCE
+    | FEATURE_ACLS;
 
 /// Returns the newest protocol version that both ends speak.
 ///

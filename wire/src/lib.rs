@@ -9,6 +9,7 @@
 //! - [`codec`]: encoding of messages, with bincode, varints and checksums
 //! - [`close`]: table of close codes: number, name, sentence, disposition
 //! - [`control`]: the control messages
+//! - [`acl`]: access control lists of topics and groups
 //! - [`condition`]: problems of one end, which the other shows
 //! - [`halt`]: table of reasons why a partition is halted
 //! - [`hello`]: version and feature negotiation
@@ -21,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod close;
 pub mod codec;
 pub mod compress;

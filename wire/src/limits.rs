@@ -34,6 +34,12 @@ pub const GROUP_OFFSETS_MAX: usize = 4096;
 /// Bytes of the metadata of a committed offset: as many as brokers accept by default.
 pub const OFFSET_METADATA_MAX: usize = 4096;
 
+/// Rules in one message of access control lists. With long names the message itself is the limit.
+pub const ACLS_MAX: usize = 1024;
+
+/// Names of topics, and of groups, in such a message.
+pub const ACL_NAMES_MAX: usize = 1024;
+
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;
 

@@ -69,6 +69,8 @@ fn the_table_of_limits_is_the_codes() {
         ("groups with their topics in a message of groups", limits::GROUP_TOPICS_MAX as u64),
         ("offsets in it", limits::GROUP_OFFSETS_MAX as u64),
         ("bytes of the metadata of an offset in it", limits::OFFSET_METADATA_MAX as u64),
+        ("access control lists in a message", limits::ACLS_MAX as u64),
+        ("topics, and groups, named in it", limits::ACL_NAMES_MAX as u64),
         ("clusters a topic has passed", limits::CLUSTERS_MAX as u64),
         ("waiting partitions named in a condition", limits::NAMED_PARTITIONS_MAX as u64),
         ("sentences in a condition", limits::NAMED_TROUBLES_MAX as u64),

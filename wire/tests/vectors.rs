@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use wire::acl::{Acl, AclOperation, AclPattern, AclPermission, AclResource};
 use wire::close::{Close, CloseCode};
 use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::{Codec, id};
@@ -140,6 +141,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ("settings", Control::Settings { topics: vec![settings] }),
         ("own-settings", Control::OwnSettings { topics: vec![own, none] }),
         ("groups", Control::Groups { groups: vec![group], last: true }),
+        ("acls", acls()),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
@@ -170,6 +172,19 @@ fn gone_topics() -> Vec<(&'static str, Control)> {
             },
         ),
     ]
+}
+
+fn acls() -> Control {
+    let acl = Acl {
+        resource: AclResource::Topic,
+        pattern: AclPattern::Prefixed,
+        name: "ord".into(),
+        principal: "User:alice".into(),
+        host: "*".into(),
+        operation: AclOperation::Describe,
+        permission: AclPermission::Allow,
+    };
+    Control::Acls { acls: vec![acl], topics: vec!["orders".into()], groups: vec!["billing".into()], last: true }
 }
 
 const HEAD: FrameHead = FrameHead { lane: LANE, epoch: EPOCH, sequence: Sequence(2) };

@@ -1,5 +1,6 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
+use crate::acl::Acl;
 use crate::condition::Condition;
 use crate::control::{
     CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, TopicConfig,
@@ -7,10 +8,10 @@ use crate::control::{
 };
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX, GROUP_TOPICS_MAX, LANES_MAX, LINK_NAME_MAX,
-    NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX, OFFSET_METADATA_MAX, PARTITIONS_MAX, RATE_MIN,
-    SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
-    TOPICS_NAMED_MAX,
+    ACL_NAMES_MAX, ACLS_MAX, CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX, GROUP_TOPICS_MAX,
+    LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX, OFFSET_METADATA_MAX,
+    PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
+    TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -46,6 +47,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
         }
         Control::Settings { topics } | Control::OwnSettings { topics } => check_settings(topics),
         Control::Groups { groups, .. } => check_groups(groups),
+        Control::Acls { acls, topics, groups, .. } => check_acls(acls, topics, groups),
         Control::StoredAt { lane, at, .. } => {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
@@ -166,14 +168,34 @@ fn check_groups(groups: &[GroupOffsets]) -> Result<(), DecodeError> {
 }
 
 fn check_group(group: &GroupOffsets) -> Result<(), DecodeError> {
-    ensure(!group.group.is_empty(), "empty group name")?;
-    within("group name", group.group.len(), STRING_MAX)?;
+    check_group_name(&group.group)?;
     check_topic(&group.topic)?;
     group.offsets.iter().try_for_each(|CommittedOffset { partition, offset, metadata }| {
         ensure((0..PARTITIONS_MAX).contains(partition), "partition out of range")?;
         ensure(offset.0 >= -1, "committed offset below -1")?;
         within("metadata of an offset", metadata.len(), OFFSET_METADATA_MAX)
     })
+}
+
+fn check_group_name(group: &str) -> Result<(), DecodeError> {
+    ensure(!group.is_empty(), "empty group name")?;
+    within("group name", group.len(), STRING_MAX)
+}
+
+fn check_acls(acls: &[Acl], topics: &[String], groups: &[String]) -> Result<(), DecodeError> {
+    within("access control lists", acls.len(), ACLS_MAX)?;
+    within("topics of access control lists", topics.len(), ACL_NAMES_MAX)?;
+    within("groups of access control lists", groups.len(), ACL_NAMES_MAX)?;
+    acls.iter().try_for_each(check_acl)?;
+    topics.iter().try_for_each(|topic| check_topic(topic))?;
+    groups.iter().try_for_each(|group| check_group_name(group))
+}
+
+fn check_acl(acl: &Acl) -> Result<(), DecodeError> {
+    ensure(!acl.name.is_empty() && !acl.principal.is_empty() && !acl.host.is_empty(), "access control without a name")?;
+    within("name of an access control list", acl.name.len(), STRING_MAX)?;
+    within("principal", acl.principal.len(), STRING_MAX)?;
+    within("host", acl.host.len(), STRING_MAX)
 }
 
 fn check_topic(topic: &str) -> Result<(), DecodeError> {

@@ -91,6 +91,7 @@ control_kinds! {
     44 "→" OwnSettings { topics };
     45 "→" MarkGone { topics, gone };
     46 "←" GoneSince { topics, now };
+    47 "→" Acls { acls, topics, groups, last };
     48 "←" Ack { lane, epoch, sequence, timing };
     67 "←" RateAssignment { bits_per_second };
 }
