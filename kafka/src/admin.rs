@@ -1,5 +1,6 @@
 //! Admin calls behind [`Catalog`]: each has its own queue, blocks, and is bounded in size and time.
 
+mod acls;
 pub(crate) mod call;
 mod configs;
 mod describe;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
+use wire::acl::Acl;
 use wire::ids::Position;
 use wire::partition::Partition;
 
@@ -33,7 +35,7 @@ use replicas::Requirements;
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit of each request that renews what the client knows of leaders.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(2);
-/// Most topics in one request.
+/// Most topics, or access control lists, in one request.
 const TOPICS: usize = 500;
 /// Most partitions that are asked for at the same time.
 const PARTITIONS: usize = 10_000;
@@ -178,6 +180,18 @@ impl Catalog for KafkaCatalog {
 
     fn commit(&self, commits: &[GroupCommit]) -> Answers<Vec<Result<(), CommitError>>> {
         self.group_client()?.commit(commits)
+    }
+
+    fn acls(&self) -> Result<Option<Vec<Acl>>, KafkaError> {
+        acls::read(&self.0)
+    }
+
+    fn create_acls(&self, acls: &[Acl]) -> Answers<()> {
+        chunked(acls, TOPICS, |acls| acls::create(&self.0, acls))
+    }
+
+    fn delete_acls(&self, acls: &[Acl]) -> Answers<()> {
+        chunked(acls, TOPICS, |acls| acls::delete(&self.0, acls))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). Tests, benches and the demo, whose cluster does not
 //! answer every admin call, use the catalog in memory of `testkit`.
 
+use wire::acl::Acl;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
@@ -211,6 +212,19 @@ pub trait Catalog: Send + Sync {
     /// Commits offsets for groups without members. The answers are in the order of the offsets.
     fn commit(&self, commits: &[GroupCommit]) -> Answers<Vec<Result<(), CommitError>>> {
         unsupported(&format!("commit for {} groups", commits.len()))
+    }
+    /// Reads the access control lists of topics and groups. `None`: the cluster states no rule about anything. It has no
+    /// authorizer, or none that this user may read, or really no rule.
+    fn acls(&self) -> Result<Option<Vec<Acl>>, KafkaError> {
+        unsupported("access control lists")
+    }
+    /// Creates access control lists. Those that exist are left as they are.
+    fn create_acls(&self, acls: &[Acl]) -> Answers<()> {
+        unsupported(&format!("creation of {} access control lists", acls.len()))
+    }
+    /// Deletes exactly these access control lists. One that does not exist is no error.
+    fn delete_acls(&self, acls: &[Acl]) -> Answers<()> {
+        unsupported(&format!("deletion of {} access control lists", acls.len()))
     }
 }
 
