@@ -155,6 +155,16 @@ Examples:
   causeway translate --reverse fra.orders/3@12340
   causeway translate --json < offsets.txt";
 
+const ACLS: &str = "\
+Prints what the access control lists of the source become in the target, one line for each rule:
+its state, the rule at the source, and the rule in the target. Ask the receiver. With
+`links.follow_acls = \"dry-run\"` it only plans, and makes nothing.
+
+Examples:
+  causeway acls
+  causeway acls --config receiver.toml
+  causeway acls --json | jq '.[] | select(.state == \"failed\")'";
+
 const BYTES: &str = "\
 Shows how small a link makes records like yours, and how fast, with each value of
 `wan.compression`, and how large Kafka's own batches of them are. It makes and reads frames with
@@ -235,6 +245,9 @@ pub(crate) enum Command {
     /// Print where the records at these offsets are on the other side
     #[command(long_about = TRANSLATE, after_long_help = exit::help_of("translate"))]
     Translate(Translate),
+    /// Print what the access control lists of the source become in the target
+    #[command(long_about = ACLS, after_long_help = exit::help_of("acls"))]
+    Acls(Acls),
     /// Show how small a link makes a sample of records, and what that costs
     #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
     Bytes(Bytes),
@@ -320,6 +333,16 @@ pub(crate) struct Resume {
     pub(crate) from: Option<i64>,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
+}
+
+/// Arguments of `causeway acls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Acls {
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+    /// Print JSON: an array with an entry for each rule
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of `causeway bytes`.

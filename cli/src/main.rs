@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acls;
 mod admin;
 mod args;
 mod bytes;
@@ -45,6 +46,7 @@ fn main() {
         Command::Forget(arguments) => resume::forget(arguments),
         Command::Jumps(options) => resume::jumps(&options),
         Command::Translate(arguments) => translate::run(&arguments),
+        Command::Acls(arguments) => acls::run(&arguments),
         Command::Bytes(arguments) => bytes::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

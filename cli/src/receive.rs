@@ -53,6 +53,10 @@ impl Admin for Answers<Board> {
         Ok(json!(self.0.groups()))
     }
 
+    fn acls(&self) -> Result<Value, String> {
+        Ok(json!(self.0.acls()))
+    }
+
     fn translate(&self, request: Value) -> Answer {
         let board = Arc::clone(&self.0);
         Box::pin(async move { Ok(json!(board.translate(parsed(request)?).await?)) })

@@ -2,6 +2,7 @@
 
 pub mod derived;
 mod fields;
+pub(crate) mod principals;
 
 use std::collections::HashSet;
 
@@ -17,6 +18,7 @@ use wire::units::Size;
 use crate::link::following::rule::FollowConfigs;
 
 pub use fields::{Config, EXAMPLE, LinkConfig, SECTIONS, TargetConfig};
+pub use principals::FollowAcls;
 
 /// The rule that makes a topic's name in the target from its name in the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,11 +16,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::link::own_store::OwnStores;
 use crate::translate::Translator;
-use store::GroupStores;
 
-/// Services of a receiver that carry groups.
+/// Services of a receiver that carry groups, and access control lists.
 pub struct GroupServices {
     pub(crate) translator: Arc<Translator>,
-    pub(crate) stores: Arc<dyn GroupStores>,
+    pub(crate) stores: Arc<dyn OwnStores>,
 }

@@ -31,6 +31,7 @@ mod writer;
 
 // A receiver process, and its status.
 pub use groups::board::GroupStatus;
+pub use link::acls::board::{AclState, AclStatus, AclsStatus};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
 pub use translate::{PartitionOffset, TranslateRequest, Translation, TranslationState};

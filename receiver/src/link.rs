@@ -1,5 +1,6 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
+pub(crate) mod acls;
 pub(crate) mod announced;
 pub(crate) mod arbiter;
 pub(crate) mod blocking;
@@ -9,6 +10,7 @@ pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
 pub(crate) mod map_topic;
+pub(crate) mod own_store;
 pub(crate) mod own_topic;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;
@@ -32,10 +34,12 @@ use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
+use crate::config::principals::AclRules;
 use crate::config::{Rename, derived};
 use crate::groups::board::GroupBoard;
 use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
+use crate::link::acls::board::AclBoard;
 use crate::link::announced::Announced;
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::blocking::Blocking;
@@ -69,6 +73,8 @@ pub struct LinkSettings {
     pub copy_configs: bool,
     /// Changes of the source topics' settings that its target topics follow.
     pub follow_configs: FollowConfigs,
+    /// Access control lists that it follows.
+    pub acls: AclRules,
     /// Replication factor of created topics; `None` for the cluster's default.
     pub replication: Option<i32>,
     /// Compressed bytes of the frames that may be unacknowledged.
@@ -104,6 +110,10 @@ pub struct ServedLink {
     pub(crate) group_calls: Blocking,
     /// Consumer groups of its sessions.
     pub(crate) groups: GroupBoard,
+    /// Its blocking requests about access control lists, one at a time.
+    pub(crate) acl_calls: Blocking,
+    /// Access control lists of its sessions.
+    pub(crate) acls: AclBoard,
     /// Bandwidth of its senders.
     pub(crate) incoming_rate: IncomingRate,
     map_topic: MapTopic,
@@ -166,6 +176,8 @@ impl ServedLink {
             blocking: Blocking::default(),
             group_calls: Blocking::new(1),
             groups: GroupBoard::default(),
+            acl_calls: Blocking::new(1),
+            acls: AclBoard::default(),
             incoming_rate: IncomingRate::default(),
             map_topic: MapTopic::default(),
             start_lane,
@@ -381,6 +393,7 @@ impl Default for LinkSettings {
             rename: Rename::prefix(""),
             copy_configs: false,
             follow_configs: FollowConfigs::Off,
+            acls: AclRules::default(),
             replication: None,
             credit_bytes: 0,
             accept_cluster: None,

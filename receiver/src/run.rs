@@ -20,8 +20,8 @@ use wire::ids::LaneId;
 
 use crate::config::{Config, derived};
 use crate::groups::GroupServices;
-use crate::groups::store::GroupStores;
 use crate::lane::memory::DecodeMemory;
+use crate::link::own_store::OwnStores;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, StartLane};
 use crate::report::status::{Board, Serving};
@@ -94,7 +94,7 @@ pub async fn run<T: Target>(
     let writers = Arc::new(Writers::start(parts.target, writer_config(&config, address.port(), board.clock()))?);
     let start_lane = start_lane(Arc::clone(&writers), Arc::clone(&memory));
     let translator = Arc::new(Translator::new(Arc::<Writers<T>>::clone(&writers)));
-    let stores: Arc<dyn GroupStores> = Arc::<Writers<T>>::clone(&writers);
+    let stores: Arc<dyn OwnStores> = Arc::<Writers<T>>::clone(&writers);
     let groups = Arc::new(GroupServices { translator: Arc::clone(&translator), stores });
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");

@@ -115,9 +115,9 @@ pub enum TargetError {
         "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it accepts them: check the topic's settings and rights"
     )]
     StateRejected { topic: Arc<str>, reason: String },
-    /// The topic of a link's consumer groups cannot be used.
+    /// A topic that keeps what a link remembers cannot be used.
     #[error("{topic}: {reason}")]
-    Groups { topic: String, reason: String },
+    OwnTopic { topic: String, reason: String },
     /// The map topic refuses a block.
     #[error("{topic} refuses a block of an offset map: {reason}")]
     MapRejected { topic: Arc<str>, reason: String },

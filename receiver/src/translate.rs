@@ -8,9 +8,11 @@
 //! - `aim`: target positions of consumer groups
 //! - `known_maps`: maps of a link's partitions as of now
 //! - `block_cache`: blocks in memory
+//! - `carried`: topics with a position
 
 pub(crate) mod aim;
 mod block_cache;
+mod carried;
 mod known_maps;
 mod query;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, Target
 use crate::writer::Writers;
 use aim::{Aim, SourcePosition, TargetPosition};
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
+pub(crate) use carried::carried_topics;
 use known_maps::KnownMaps;
 use query::Query;
 pub use query::{PartitionOffset, TranslateRequest, Translation, TranslationState};

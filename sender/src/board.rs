@@ -1,6 +1,7 @@
 //! Board of one sender: each part publishes here what it does. Status and metrics read it; nothing on the board
 //! decides anything, except that operators' requests to resume pass through it to the session.
 
+pub(crate) mod acls;
 mod traffic;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use transport::congestion::Flow;
 use wire::condition::Condition;
 use wire::limits::TOPIC_NAME_MAX;
 
+use crate::board::acls::AclBoard;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::groups::board::GroupBoard;
 use crate::lane::activity::ActivityMeter;
@@ -107,6 +109,7 @@ pub struct Board {
     deletions: Arc<Deletions>,
     condition: watch::Sender<Condition>,
     groups: GroupBoard,
+    acls: AclBoard,
 }
 
 impl Default for Board {
@@ -125,6 +128,7 @@ impl Board {
             deletions: Arc::default(),
             condition: watch::Sender::default(),
             groups: GroupBoard::default(),
+            acls: AclBoard::default(),
         }
     }
 
@@ -155,6 +159,11 @@ impl Board {
     /// Board of consumer groups.
     pub(crate) fn groups(&self) -> &GroupBoard {
         &self.groups
+    }
+
+    /// Board of access control lists.
+    pub(crate) fn acls(&self) -> &AclBoard {
+        &self.acls
     }
 
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {

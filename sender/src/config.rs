@@ -17,8 +17,8 @@ use crate::partitions::policy::{Policies, Policy, Rule};
 
 pub use classes::{ClassEntry, Priority};
 pub use fields::{
-    Config, EXAMPLE, GroupsConfig, Lanes, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, PolicyEntry, SECTIONS, SourceConfig,
-    WanConfig,
+    AclsConfig, Config, EXAMPLE, GroupsConfig, Lanes, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, PolicyEntry, SECTIONS,
+    SourceConfig, WanConfig,
 };
 pub use schedule::ScheduleEntry;
 

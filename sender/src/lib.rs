@@ -48,6 +48,7 @@ pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
+pub use board::acls::AclsStatus;
 pub use groups::board::{GroupStatus, GroupsStatus};
 pub use partitions::deleted_topic::DeletedTopic;
 pub use report::forecast::Forecast;

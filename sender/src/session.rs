@@ -3,6 +3,7 @@
 //! The session connects [`LanePartitions`], which makes every decision about partitions, with the lanes, which make
 //! every decision about records.
 
+mod acls;
 mod channels;
 mod conditions;
 pub(crate) mod end;
@@ -137,7 +138,7 @@ impl Session<'_> {
         let Offering { catalog, deletions, .. } = &self.offering;
         let watching = SettingsWatch::new(catalog, deletions, &welcome.cluster_id, welcome.features, &outgoing);
         let watching = tokio::spawn(watching.run(self.topics.clone()));
-        let groups = groups::start(&self, &welcome, &outgoing);
+        let tasks = [groups::start(&self, &welcome, &outgoing), acls::start(&self, &welcome, &outgoing)];
         let (faults_in, faults) = mpsc::channel(1);
         let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
         let mut inbound = Inbound { incoming, reading: &mut reading, faults };
@@ -154,7 +155,7 @@ impl Session<'_> {
         drop(active);
         offering.abort();
         watching.abort();
-        groups.abort();
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         close(&connection, &last_words);

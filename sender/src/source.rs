@@ -1,5 +1,6 @@
 //! Source cluster as a lane sees it: records of some partitions, in order, through one queue.
 
+pub(crate) mod acls;
 mod descriptions;
 pub(crate) mod discovery;
 pub(crate) mod kafka;

@@ -63,6 +63,11 @@ pub trait Admin: Send + Sync + 'static {
         Err(ASK_RECEIVER.to_owned())
     }
 
+    /// What access control lists of the source become in the target.
+    fn acls(&self) -> Result<serde_json::Value, String> {
+        Err(ACLS_OF_RECEIVER.to_owned())
+    }
+
     /// Translates offsets between source and target.
     fn translate(&self, request: serde_json::Value) -> Answer {
         let _ = request;
@@ -77,6 +82,7 @@ pub trait Admin: Send + Sync + 'static {
 
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
+const ACLS_OF_RECEIVER: &str = "this is a sender; the receiver of the link follows access control lists: ask it";
 const TRANSLATED_BY_RECEIVER: &str = "this is a sender; the receiver of the link knows where each record went: ask it";
 
 /// The answers of an admin port: those of its process, and its reload.
@@ -102,7 +108,7 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 13] = [
+const ENDPOINTS: [Endpoint; 14] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
@@ -111,6 +117,7 @@ const ENDPOINTS: [Endpoint; 13] = [
     endpoint("GET /partitions?topic=T", "sender: what `status --topic T --json` prints", || get(partitions)),
     endpoint("GET /groups", "what `status --groups --json` prints", || answered(|admin| admin.groups())),
     endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
+    endpoint("GET /acls", "receiver: what `causeway acls --json` prints", || answered(|admin| admin.acls())),
     endpoint("POST /translate", "receiver: what `causeway translate --json` prints, as an array", || post(translate)),
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
     endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),

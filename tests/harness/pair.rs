@@ -83,9 +83,9 @@ impl Pair {
         Self::start_with(Machine::share(), || Cluster::start(source_nodes), || Cluster::start(target_nodes))
     }
 
-    /// Starts three nodes on each side, with a secure listener.
-    pub fn start_secure() -> Result<Self> {
-        Self::start_with(Machine::share(), || Cluster::start_secure(3), || Cluster::start_secure(3))
+    /// Starts so many nodes on each side, with a secure listener.
+    pub fn start_secure(nodes: u32) -> Result<Self> {
+        Self::start_with(Machine::share(), || Cluster::start_secure(nodes), || Cluster::start_secure(nodes))
     }
 
     /// Starts clusters of the test's own as [`Pair::start`], and runs while no other test does.

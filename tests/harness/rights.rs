@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::jars::Kafka;
@@ -15,11 +15,15 @@ pub struct Right {
     pub user: String,
     /// Type of the resource: `topic`, `group`, `transactional_id` or `cluster`.
     pub resource: String,
-    /// Prefix of the resource's name.
+    /// Prefix of the resource's name; `kafka-cluster` for the cluster.
     pub prefix: String,
     /// Operation, such as `Read`, `Write` or `Create`.
     pub operation: String,
 }
+
+/// Rule for a name or a prefix, as `ClusterAdmin.java` takes it: `alice topic literal orders Read`; with ` deny` at the end
+/// it denies.
+pub type Rule = str;
 
 /// Admin client that grants and revokes rights on one cluster. It is a Java process, which ends when its stdin ends.
 pub struct Rights {
@@ -55,6 +59,23 @@ impl Rights {
         self.send(&format!("revoke {}", words(right)))
     }
 
+    /// Makes a rule.
+    pub fn make(&mut self, rule: &Rule) -> Result<()> {
+        self.send(&format!("grant {rule}"))
+    }
+
+    /// Takes a rule away.
+    pub fn take(&mut self, rule: &Rule) -> Result<()> {
+        self.send(&format!("revoke {rule}"))
+    }
+
+    /// Returns the rules about all names that begin with this one, in order, such as
+    /// `ALLOW User:alice READ TOPIC LITERAL orders`.
+    pub fn rules(&mut self, name: &str) -> Result<Vec<String>> {
+        let answer = self.ask(&format!("rules {name}"))?;
+        Ok(answer.split(';').map(str::trim).filter(|rule| !rule.is_empty()).map(str::to_owned).collect())
+    }
+
     /// Removes a stopped node from the cluster, until it starts again: new topics can then have fewer replicas.
     pub fn unregister(&mut self, node: u32) -> Result<()> {
         self.send(&format!("unregister {node}"))
@@ -66,12 +87,17 @@ impl Rights {
     }
 
     fn send(&mut self, line: &str) -> Result<()> {
+        self.ask(line).map(drop)
+    }
+
+    /// Returns what follows `ok` in the answer.
+    fn ask(&mut self, line: &str) -> Result<String> {
         writeln!(self.input, "{line}")?;
         self.input.flush()?;
         let mut answer = String::new();
         self.output.read_line(&mut answer)?;
-        ensure!(answer.trim() == "ok", "{line}: {answer}");
-        Ok(())
+        let told = answer.trim().strip_prefix("ok").with_context(|| format!("{line}: {answer}"))?;
+        Ok(told.to_owned())
     }
 }
 
@@ -84,7 +110,8 @@ impl Drop for Rights {
 
 fn words(right: &Right) -> String {
     let Right { user, resource, prefix, operation } = right;
-    format!("{user} {resource} prefixed {prefix} {operation}")
+    let pattern = if resource == "cluster" { "literal" } else { "prefixed" };
+    format!("{user} {resource} {pattern} {prefix} {operation}")
 }
 
 /// Right as `docs/security.md` lists it.
@@ -113,6 +140,7 @@ pub fn listed(prefix: &str) -> Result<Vec<Listed>> {
         let prefix = match name {
             name if name.starts_with("topics ") || name.starts_with("groups ") => prefix.to_owned(),
             name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
+            "the cluster" => "kafka-cluster".to_owned(),
             name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
             _ => bail!("{row}"),
         };

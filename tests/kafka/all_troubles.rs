@@ -182,7 +182,7 @@ fn wait_until_named(ends: [(&str, &Process); 2], named: &[(&str, &str)]) -> Resu
 
 #[test]
 fn every_trouble_is_named_and_stops_no_healthy_topic() -> Result<()> {
-    let pair = Pair::start_secure()?;
+    let pair = Pair::start_secure(3)?;
     let healthy = topics::create_unique(&pair.source, "ill-healthy", HEALTHY)?;
     let troubled = Topics::create(&pair)?;
     let missing = topics::unique("ill-missing");

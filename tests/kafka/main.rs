@@ -3,6 +3,7 @@
 //! Most tests use one pair of clusters (`Pair::shared`) and run in parallel; topics and links have unique names. A
 //! test that kills brokers starts its own pair. A test that measures time or CPU runs alone (`Pair::start_alone`).
 
+mod acls;
 mod adopted_targets;
 mod all_troubles;
 mod bad_input;

@@ -79,6 +79,8 @@ impl Secured {
         let mut files = self.link(stem, carried)?;
         files.sender.set("groups", "include", &format!("[{group:?}]")).set("groups", "interval", "\"1 s\"");
         files.receiver.set("[links]", "follow_configs", "\"all\"");
+        files.sender.set("acls", "follow", "true");
+        files.receiver.set("[links]", "follow_acls", "\"on\"");
         Ok(files)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
 use kafka::{KafkaError, Properties};
-use receiver::config::{Config, derived};
+use receiver::config::{Config, FollowAcls, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
 use receiver::status::{LinkStatus, Status};
@@ -57,6 +57,7 @@ impl Checked for Config {
                 judge(findings, &name, found);
             }
         }
+        check_acls(self, findings, cluster);
     }
 
     fn check_running(&self, findings: &mut Findings, file: &Path) {
@@ -67,6 +68,29 @@ impl Checked for Config {
                 format!("the settings of topics at both ends are compared while the receiver runs; {failure}"),
             ),
         }
+    }
+}
+
+/// Tells what is done about access control lists, and whether those of the target can be read.
+fn check_acls(config: &Config, findings: &mut Findings, cluster: &Cluster) {
+    const WHAT: &str = "acls";
+    let following: Vec<_> = config.links.iter().filter(|link| link.follow_acls != FollowAcls::Off).collect();
+    let Some(first) = following.first() else {
+        return findings.note(WHAT, "off: `links.follow_acls` follows the access control lists of the source");
+    };
+    let what = match first.follow_acls {
+        FollowAcls::DryRun => "only plans them (`causeway acls`)",
+        _ => "makes them in the target: it needs Alter on the cluster",
+    };
+    let what = format!("link {} {what}; {} links follow them", &*first.name, following.len());
+    match cluster.ask(findings, WHAT, |catalog| catalog.acls()) {
+        None => {}
+        Some(Some(rules)) => findings.ok(WHAT, format!("{what}; the target has {} rules", rules.len())),
+        Some(None) => findings.failed(
+            WHAT,
+            format!("the target states no access control lists at all; {what}"),
+            "give this receiver Alter on the cluster; a target without an authorizer cannot follow them",
+        ),
     }
 }
 

@@ -96,6 +96,7 @@ impl Checked for Config {
             );
         }
         check_groups(self, findings, cluster);
+        check_acls(self, findings, cluster);
     }
 
     fn check_peer(
@@ -147,6 +148,23 @@ fn check_groups(config: &Config, findings: &mut Findings, cluster: &Cluster) {
         [] => findings.note(WHAT, "no group that this sender may describe matches now"),
         [one] => findings.ok(WHAT, format!("1 matches: {one}")),
         [first, ..] => findings.ok(WHAT, format!("{} match, the first is {first}", readable.len())),
+    }
+}
+
+/// Tells whether the access control lists of the source can be read.
+fn check_acls(config: &Config, findings: &mut Findings, cluster: &Cluster) {
+    const WHAT: &str = "acls";
+    if !config.acls.follow {
+        return findings.note(WHAT, "off: `acls.follow` tells the receiver the access control lists of carried topics");
+    }
+    match cluster.ask(findings, WHAT, |catalog| catalog.acls()) {
+        None => {}
+        Some(Some(rules)) => findings.ok(WHAT, format!("{} rules about topics and groups can be read", rules.len())),
+        Some(None) => findings.failed(
+            WHAT,
+            "the source states no access control lists at all",
+            "give this sender Describe on the cluster, or remove `acls.follow` if the cluster has no authorizer",
+        ),
     }
 }
 

@@ -12,6 +12,7 @@ use service::topics::TopicFilter;
 use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
+use super::principals::{AclRules, FollowAcls, PrincipalPattern, PrincipalRule};
 use super::{Rename, adopt_links, read_links};
 use crate::link::following::rule::FollowConfigs;
 
@@ -115,6 +116,15 @@ service::settings! {
         /// Follow later changes of these settings, [within 10 s](../operate.md#settings-that-follow), in every topic that
         /// the link writes. `safe` leaves out changes that delete records in the target or make it refuse records.
         follow_configs: FollowConfigs = default(r#""off""#), "`off`, `safe` or `all`", live;
+        /// Make the [access control lists](../acls.md) in the target that the source has for the link's topics and groups, as
+        /// far as they let someone read: `on`; or only show what it would do: `dry-run`. `off` leaves what was made.
+        follow_acls: FollowAcls = default(r#""off""#), "`off`, `dry-run` or `on`", live;
+        /// Principals whose rules are followed, and their names in the target. `{name}` stands for any text but `*`;
+        /// the first rule that matches counts. Everyone is followed only if a rule names `User:*`.
+        acl_principals: Vec<PrincipalRule> = default(r#"["User:{name}"]"#),
+            "a list of rules, such as `User:{name}` or `User:fra-{name} -> User:{name}`", live;
+        /// Principals of the source whose rules are not followed.
+        acl_exclude: Vec<PrincipalPattern> = default("[]"), "a list of principals, such as `User:admin` or `User:ops-{name}`", live;
         /// The part of `memory` that this link may use.
         memory: Option<Size> = otherwise("an equal part of what other links leave"), "a size, such as `64 MiB`",
             [r#""8 MiB""#, r#""256 GiB""#];
@@ -130,5 +140,16 @@ service::settings! {
             [r#""1 Mbit/s""#, r#""100 Gbit/s""#], live;
         /// Id of a rebuilt source or target cluster that takes the place of the stored one.
         accept_cluster: Option<String> = otherwise("none"), "a cluster id, such as `5L6g3nShT-eMCtK--X86sw`", live;
+    }
+}
+
+impl LinkConfig {
+    /// Returns its settings about access control lists.
+    pub(crate) fn acl_rules(&self) -> AclRules {
+        AclRules {
+            follow: self.follow_acls,
+            principals: self.acl_principals.clone(),
+            exclude: self.acl_exclude.clone(),
+        }
     }
 }

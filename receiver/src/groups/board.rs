@@ -1,6 +1,6 @@
 //! Groups of a link, for status and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,6 +62,11 @@ impl GroupBoard {
             GroupsStatus { groups: Some(groups), offsets, age_seconds }
         };
         self.read(read).unwrap_or_default()
+    }
+
+    /// Returns the names of the groups whose offsets the sender has sent.
+    pub(crate) fn names(&self) -> HashSet<String> {
+        self.read(|sync| sync.states().map(|(group, _)| group.to_owned()).collect()).unwrap_or_default()
     }
 
     /// Returns each group.

@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wire::control::GroupOffsets;
 
-use super::store::{GroupLog, GroupStore, prepare};
+use super::store::GroupLog;
 use super::sync::{Commit, GroupSync, TargetGroup};
 use super::{GroupServices, store};
 use crate::link::ServedLink;
+use crate::link::own_store::{OwnStore, prepare};
 use crate::target::{StateEntry, TargetError, TargetPartition};
 use crate::translate::aim::{Aim, SourcePosition, TargetPosition};
 
@@ -80,7 +81,7 @@ struct Carrier {
     services: Arc<GroupServices>,
     sync: Arc<Lock<GroupSync>>,
     /// Open store, while no other receiver has the link and no write has failed.
-    store: Option<Box<dyn GroupStore>>,
+    store: Option<Box<dyn OwnStore>>,
     /// Time since which not all lanes answer.
     silent_since: Option<Instant>,
     log: GroupLog,
@@ -220,8 +221,8 @@ impl Carrier {
         let catalog = Arc::clone(&self.link.catalog);
         let stores = Arc::clone(&self.services.stores);
         let open = move || {
-            prepare(&*catalog, &settings.name, settings.replication)?;
-            stores.open(&settings.name)
+            prepare(&*catalog, &store::topic(&settings.name), settings.replication)?;
+            store::open(&*stores, &settings.name)
         };
         let (store, ledger) = self.link.group_calls.run(open).await.unwrap_or_else(|| Err(panicked()))?;
         self.store = Some(store);

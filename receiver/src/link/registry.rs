@@ -68,6 +68,7 @@ impl ServedLinks {
                 rename: link.rename.clone(),
                 copy_configs: link.copy_configs,
                 follow_configs: link.follow_configs,
+                acls: link.acl_rules(),
                 replication: config.target.replication_factor,
                 credit_bytes: derived::credit_bytes(config, link),
                 accept_cluster: link.accept_cluster.clone(),

@@ -62,6 +62,11 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Offsets of these groups by state: pending, synced, behind, before-map, not-carried, has-members, taken-over, failed";
     Gauge "causeway_receiver_groups_age_seconds", |l| l.consumer_groups.age_seconds,
         "Time since the newest reading of groups arrived that is committed as far as possible; absent before that";
+    Gauges "causeway_receiver_acls" by "state",
+        |l| l.followed_acls.rules.counts().into_iter().map(|(state, count)| (state, count as f64)).collect(),
+        "Access control lists of the plan by state: made, to-make, exists, held-back, not-carried, not-followed, to-remove, failed";
+    Gauge "causeway_receiver_acls_age_seconds", |l| l.followed_acls.age_seconds,
+        "Time since access control lists were last compared with the target; absent before that";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_skipped_records", |l| l.counts.skipped,
         "Records left out by policy because the target refuses them";
@@ -107,6 +112,7 @@ mod tests {
 
     use super::*;
     use crate::groups::board::{GroupStatus, GroupsStatus};
+    use crate::link::acls::board::AclsStatus;
     use crate::report::status::LaneStatus;
 
     const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
@@ -131,6 +137,7 @@ mod tests {
             weaker_settings: vec!["orders: retention.ms".into()],
             weaker_topics: Some(1),
             consumer_groups: GroupsStatus { groups: Some(1), offsets: closes.clone(), age_seconds: Some(1.0) },
+            followed_acls: AclsStatus { follow: "on".into(), rules: closes.clone(), age_seconds: Some(1.0) },
             sender_condition: Some(PeerStatus { trouble: vec!["source cluster".into()], ..PeerStatus::default() }),
             closes,
             ..LinkStatus::default()
@@ -157,6 +164,7 @@ mod tests {
         let sources = [
             include_str!("status.rs"),
             include_str!("../groups/board.rs"),
+            include_str!("../link/acls/board.rs"),
             include_str!("../lane/open_lane.rs"),
             include_str!("../../../service/src/status.rs"),
         ];

@@ -17,6 +17,7 @@ use crate::groups::board::{GroupStatus, GroupsStatus};
 use crate::lane::Counts;
 use crate::lane::handle::{LaneHandle, View};
 use crate::lane::memory::DecodeMemory;
+use crate::link::acls::board::{AclStatus, AclsStatus};
 use crate::link::condition;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
@@ -144,6 +145,8 @@ pub struct LinkStatus {
     pub weaker_topics: Option<usize>,
     /// Consumer groups whose offsets it commits.
     pub consumer_groups: GroupsStatus,
+    /// Access control lists that it follows.
+    pub followed_acls: AclsStatus,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -275,6 +278,12 @@ impl Board {
         links.iter().flat_map(|link| link.groups.groups(&link.settings().name)).collect()
     }
 
+    /// Returns what the rules of the source become in the target, for every link that follows them.
+    pub fn acls(&self) -> Vec<AclStatus> {
+        let links = links(self.inner.lock().serving.as_ref());
+        links.iter().flat_map(|link| link.acls.plan()).collect()
+    }
+
     /// Translates offsets of a link.
     pub async fn translate(&self, request: TranslateRequest) -> Result<Vec<Translation>, String> {
         let (links, translator) = {
@@ -331,6 +340,7 @@ impl LinkStatus {
         let refused = link.refused.lock().clone();
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
         let own = own.chain(link.weaker.problems()).chain(link.following.trouble()).chain(link.groups.trouble());
+        let own = own.chain(link.acls.trouble());
         let trouble = own.chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
@@ -361,6 +371,7 @@ impl LinkStatus {
             weaker_settings: link.weaker.named(),
             weaker_topics: link.weaker.count(),
             consumer_groups: link.groups.status(),
+            followed_acls: link.acls.status(settings.acls.follow.word()),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

@@ -21,7 +21,7 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
-    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE, FEATURE_GROUPS,
+    FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE, FEATURE_GROUPS,
     FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
@@ -43,6 +43,8 @@ use crate::join::targets::Targets;
 use crate::lane::handle::{Command, LaneHandle, Reply};
 use crate::lane::{MarkGone, Terms};
 use crate::link::ServedLink;
+use crate::link::acls::snapshot::Snapshot;
+use crate::link::acls::task::Acls;
 use crate::link::announced::text_bytes;
 use crate::link::arbiter::{SessionId, Verdict};
 use crate::link::condition;
@@ -121,6 +123,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         settings: SettingsCheck::start(link, &greeted.settings),
         follow: FollowTask::start(link, &greeted.settings, &carried_topics),
         groups: Groups::new(link, host.groups.clone()),
+        acls: Acls::new(link, &greeted.settings, host.groups.clone()),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
         terms,
@@ -243,6 +246,8 @@ struct Active {
     follow: Option<FollowTask>,
     /// Consumer groups whose offsets the sender sends.
     groups: Groups,
+    /// Access control lists that the sender sends.
+    acls: Acls,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
@@ -298,7 +303,7 @@ impl Active {
         let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&views);
         let weaker = self.link.weaker.problems().into_iter();
-        let weaker = weaker.chain(self.link.following.trouble()).chain(self.link.groups.trouble());
+        let weaker = weaker.chain(self.link.following.trouble()).chain(self.link.groups.trouble()).chain(self.link.acls.trouble());
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);
         if condition == self.told {
@@ -350,6 +355,10 @@ impl Active {
             }
             Control::Groups { groups, last } if self.features & FEATURE_GROUPS != 0 => {
                 self.groups.handle(groups, last);
+                Ok(())
+            }
+            Control::Acls { acls, topics, groups, last } if self.features & FEATURE_ACLS != 0 => {
+                self.acls.handle(Snapshot { rules: acls, topics, groups }, last);
                 Ok(())
             }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {

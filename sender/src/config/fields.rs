@@ -54,6 +54,7 @@ pub const SECTIONS: &[Section] = &[
     ClassEntry::SECTION,
     Lanes::SECTION,
     GroupsConfig::SECTION,
+    AclsConfig::SECTION,
     TlsFiles::SECTION,
     Section { fields: &AdminSettings::fields(r#""127.0.0.1:7401""#), ..AdminSettings::SECTION },
     LogSettings::SECTION,
@@ -91,6 +92,8 @@ service::settings! {
         classes: Classes = read_classes(table.document()), adopt_live;
         /// `[groups]`, the consumer groups whose offsets are carried.
         groups: GroupsConfig = table.document().read(), adopt_live;
+        /// `[acls]`, the access control lists that the receiver gets.
+        acls: AclsConfig = table.document().read(), adopt_live;
         /// Settings that both roles have.
         process: ProcessSettings = table.document().read(), adopt_live;
     }
@@ -219,6 +222,18 @@ service::settings! {
         exclude: Vec<TopicPattern> = default("[]"), "a list of names and patterns of groups", live;
         /// Interval between two readings of their offsets.
         interval: Duration = default(r#""5 s""#), "a duration, such as `5 s`", [r#""1 s""#, r#""1 h""#], live;
+    }
+}
+
+service::settings! {
+    /// [Access control lists](../acls.md) of carried topics and groups.
+    #[derive(Debug, Clone)]
+    pub struct AclsConfig: Table "acls" {
+        /// Tell the receiver the rules of the source that apply to carried topics and groups. It follows them only where
+        /// `links.follow_acls` says so.
+        follow: bool = default("false"), "`true` or `false`", live;
+        /// Interval between two readings of them.
+        interval: Duration = default(r#""30 s""#), "a duration, such as `30 s`", [r#""1 s""#, r#""1 h""#], live;
     }
 }
 

@@ -141,9 +141,9 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let groups = "[groups]\ninclude = [\"billing\"]\n";
+    let groups = "[groups]\ninclude = [\"billing\"]\n[acls]\nfollow = true\n";
     let changes = running.reload(read(&format!("{new}{groups}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
-    assert!(running.groups.filter().matches("billing"));
+    assert!(running.groups.filter().matches("billing") && running.acls.follow);
     assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.process.tls.key.ends_with("new.key"));
     assert_eq!(
@@ -155,6 +155,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     assert_eq!(running.wan.receiver[0].host, "link.sin.example");
     let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.live)).collect();
     let expected = [
+        ("acls.follow", true),
         ("groups.include", true),
         ("log.format", false),
         ("log.level", true),
@@ -169,7 +170,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];
-    let others = ["include", "exclude", "interval", "ca", "certificate", "key", "token", "level"];
+    let others = ["include", "exclude", "interval", "follow", "interval", "ca", "certificate", "key", "token", "level"];
     assert_eq!(
         live,
         [&["topics", "exclude", "forward", "ignore_links"], &wan[..], &of_classes[..], &others[..]].concat()

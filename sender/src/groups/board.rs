@@ -1,5 +1,6 @@
 //! Board of groups: what sessions have read of them, for reports.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,15 @@ struct Known {
     reading: Option<Arc<Reading>>,
     /// Error of the last attempt, if it failed.
     failed: Option<String>,
+}
+
+/// Names of the groups whose offsets are carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CarriedGroups {
+    /// They have not been read yet.
+    Unknown,
+    /// Those of the newest reading; none if no groups are carried.
+    Known(BTreeSet<String>),
 }
 
 /// Consumer groups whose offsets are carried.
@@ -118,6 +128,16 @@ impl GroupBoard {
         }
     }
 
+    /// Returns the names of the groups that are carried.
+    pub(crate) fn carried(&self) -> CarriedGroups {
+        let known = self.known.lock();
+        match &known.reading {
+            Some(reading) => CarriedGroups::Known(reading.groups.keys().map(ToString::to_string).collect()),
+            None if known.on && !known.unsupported => CarriedGroups::Unknown,
+            None => CarriedGroups::Known(BTreeSet::new()),
+        }
+    }
+
     /// Returns each group.
     /// Error: a sentence that says why none is known.
     pub(crate) fn groups(&self) -> Result<Vec<GroupStatus>, String> {
@@ -157,6 +177,7 @@ mod tests {
         let board = GroupBoard::default();
         board.set_wanted(true, true);
         assert!(board.groups().unwrap_err().contains("not been read yet"));
+        assert_eq!(board.carried(), CarriedGroups::Unknown, "no groups would be another answer");
         board.set_reading(Arc::new(Reading::empty(Instant::now())));
         board.set_failed("no answer".to_owned());
         assert_eq!(board.trouble(), ["groups: no answer"]);

@@ -56,6 +56,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Committed offsets of these groups in carried topics; absent before they were read";
     Gauge "causeway_sender_groups_age_seconds", |s| s.consumer_groups.age_seconds,
         "Time since the newest reading of groups that was sent began; absent before that";
+    Gauge "causeway_sender_acls_age_seconds", |s| s.followed_acls.age_seconds,
+        "Time since the access control lists of the source were last read; absent before that";
     Gauge "causeway_sender_source_transaction_open_seconds",
         |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
         "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s";
@@ -209,6 +211,7 @@ mod tests {
     use wire::partition::Partition;
 
     use crate::board::Board;
+    use crate::board::acls::AclsStatus;
     use crate::groups::board::{GroupStatus, GroupsStatus};
     use crate::lane::latency::{Latency, Sample};
     use crate::lane::progress::{Closed, Progress};
@@ -290,6 +293,7 @@ mod tests {
                 unmatched: vec!["a".into()],
                 ..GroupsStatus::default()
             },
+            followed_acls: AclsStatus { on: true, topic_rules: Some(1), group_rules: Some(1), age_seconds: Some(1.0) },
             lanes_closed: vec![Closed { reason: "superseded".into(), detail: "epoch".into() }],
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
             lane_closes,
@@ -324,6 +328,7 @@ mod tests {
             include_str!("../lane/latency/window.rs"),
             include_str!("../lane/progress.rs"),
             include_str!("../groups/board.rs"),
+            include_str!("../board/acls.rs"),
             include_str!("../partitions/deleted_topic.rs"),
             include_str!("../rate.rs"),
             include_str!("../../../service/src/status.rs"),

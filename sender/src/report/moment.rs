@@ -40,8 +40,8 @@ pub(super) struct Moment {
     pub unmatched: Vec<String>,
     pub rate: RateStatus,
     pub recent_delays: RecentDelays,
-    /// Problems with consumer groups.
-    pub group_trouble: Vec<String>,
+    /// Problems with consumer groups and access control lists.
+    pub carried_trouble: Vec<String>,
     pub now: Instant,
 }
 
@@ -132,7 +132,7 @@ impl Moment {
         let measured = || self.measured.source.trouble(self.now).map(|reason| format!("source cluster: {reason}"));
         let cluster = self.published.source_trouble.clone().or_else(measured);
         let known = cluster.into_iter().chain(self.published.discovery_trouble.clone());
-        known.chain(self.group_trouble.iter().cloned()).collect()
+        known.chain(self.carried_trouble.iter().cloned()).collect()
     }
 
     fn no_session(&self) -> Option<String> {
@@ -247,7 +247,7 @@ mod tests {
             unmatched: Vec::new(),
             rate: RateStatus::default(),
             recent_delays: RecentDelays::default(),
-            group_trouble: Vec::new(),
+            carried_trouble: Vec::new(),
             now,
         }
     }

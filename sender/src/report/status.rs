@@ -6,6 +6,7 @@ use service::status::{HaltedPartition, PeerStatus, Tally};
 use wire::lanes::ClassLanes;
 use wire::partition::Partition;
 
+use crate::board::acls::AclsStatus;
 use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
@@ -120,6 +121,8 @@ pub struct Status {
     pub unmatched_entries: Vec<String>,
     /// Consumer groups whose offsets are carried.
     pub consumer_groups: GroupsStatus,
+    /// Access control lists that the receiver gets.
+    pub followed_acls: AclsStatus,
     /// Topics that match the filter and are not carried, because links write them to the source.
     pub not_carried: Vec<NotCarried>,
     /// Classes that the link has ever had, the class `default` first; empty before the first session.

@@ -144,7 +144,7 @@ impl Report {
             unmatched: self.board.topics().borrow().unmatched.clone(),
             rate: self.board.rates().status(),
             recent_delays: self.board.latency().recent_delays(),
-            group_trouble: self.board.groups().trouble(),
+            carried_trouble: self.board.groups().trouble().into_iter().chain(self.board.acls().trouble()).collect(),
             now: Instant::now(),
         }
     }
@@ -211,6 +211,7 @@ impl Report {
             deleted_topics: published.deleted_topics.clone(),
             unmatched_entries: moment.unmatched,
             consumer_groups: self.board.groups().status(),
+            followed_acls: self.board.acls().status(),
             rate: moment.rate,
         }
     }

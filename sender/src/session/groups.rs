@@ -124,7 +124,11 @@ fn backoff() -> Backoff {
     Backoff::try_new(Duration::from_secs(1), RETRY_MAX).expect("the constants are in order")
 }
 
-async fn send(control: &mpsc::Sender<Control>, messages: Vec<Control>) -> Result<(), mpsc::error::SendError<Control>> {
+/// Sends messages, with a pause between two of them.
+pub(super) async fn send(
+    control: &mpsc::Sender<Control>,
+    messages: Vec<Control>,
+) -> Result<(), mpsc::error::SendError<Control>> {
     let mut first = true;
     for message in messages {
         if !std::mem::take(&mut first) {

@@ -1,0 +1,202 @@
+//! Plan of a link: what each rule of the source becomes in the target, and why it does not. Sans-IO.
+//!
+//! A rule for one name stays one rule. A rule for a prefix becomes one for each carried name, because a prefix would reach
+//! other names of the target too. What changes a topic or a group is held back: a link that has not been promoted is the
+//! only one to write there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use wire::acl::{Acl, AclOperation, AclPattern, AclPermission, AclResource};
+
+use super::snapshot::Snapshot;
+use crate::link::LinkSettings;
+
+/// Most entries of a plan.
+const ENTRIES_MAX: usize = 10_000;
+/// Most bytes of their texts.
+const BYTES_MAX: usize = 16 << 20;
+/// Operations on topics that readers need, and that change nothing.
+const OF_TOPIC_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe, AclOperation::DescribeConfigs];
+/// Operations on groups that readers need.
+const OF_GROUP_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe];
+
+/// Topics and groups that the link carries, by their names at the source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Carried {
+    /// Topics with a stored position.
+    pub(crate) topics: HashSet<String>,
+    /// Groups whose offsets the sender has sent.
+    pub(crate) groups: HashSet<String>,
+}
+
+/// What a rule of the source becomes in the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) source: Arc<Acl>,
+    /// Rule for principals that applies.
+    pub(crate) by: Option<Arc<str>>,
+    /// Rule in the target; `None` if there can be none.
+    pub(crate) target: Option<Acl>,
+    pub(crate) verdict: Verdict,
+}
+
+/// Decision about an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The target shall have it.
+    Wanted,
+    /// The link does not carry its topic or group yet. What was made of it stays.
+    NotCarried,
+    /// The target gets it when the link is promoted.
+    HeldBack,
+    /// The target does not get it, for this reason.
+    NotFollowed(&'static str),
+}
+
+/// Plan under construction.
+struct Planner<'a> {
+    settings: &'a LinkSettings,
+    carried: &'a Carried,
+    snapshot: &'a Snapshot,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+/// Makes the plan of a reading.
+/// Error: a sentence; nothing may be made or taken away then.
+pub(crate) fn make(settings: &LinkSettings, snapshot: &Snapshot, carried: &Carried) -> Result<Vec<Entry>, String> {
+    let mut planner = Planner { settings, carried, snapshot, entries: Vec::new(), bytes: 0 };
+    // Denials first: an allowance depends on them.
+    let denials = || snapshot.rules.iter().filter(|rule| rule.permission == AclPermission::Deny);
+    let unmade: Vec<&Acl> = denials().filter(|rule| settings.acls.apply(&rule.principal).is_none()).collect();
+    for rule in denials() {
+        planner.add_rule(rule, &[])?;
+    }
+    for rule in snapshot.rules.iter().filter(|rule| rule.permission == AclPermission::Allow) {
+        planner.add_rule(rule, &unmade)?;
+    }
+    Ok(planner.entries)
+}
+
+impl Planner<'_> {
+    fn add_rule(&mut self, rule: &Acl, unmade: &[&Acl]) -> Result<(), String> {
+        let source = Arc::new(rule.clone());
+        let not_followed = |reason| Entry {
+            source: Arc::clone(&source),
+            by: None,
+            target: None,
+            verdict: Verdict::NotFollowed(reason),
+        };
+        if [&rule.name, &rule.principal, &rule.host].iter().any(|text| text.contains(char::is_control)) {
+            return self.push(not_followed("a text of it has control characters"));
+        }
+        let Some((principal, by)) = self.settings.acls.apply(&rule.principal) else {
+            return self.push(not_followed("no rule of `acl_principals` names its principal, or `acl_exclude` does"));
+        };
+        if rule.is_about_all() && rule.permission == AclPermission::Allow {
+            return self.push(not_followed("it is about all names, and would reach what the link does not carry"));
+        }
+        let snapshot = self.snapshot;
+        let names = match rule.resource {
+            AclResource::Topic => &snapshot.topics,
+            AclResource::Group => &snapshot.groups,
+        };
+        for name in names.iter().filter(|name| rule.applies_to(name)) {
+            let verdict = self.verdict_on(rule, name, unmade);
+            for (operation, verdict) in operations(rule, &verdict) {
+                let target = Acl {
+                    pattern: AclPattern::Literal,
+                    name: self.target_name(rule.resource, name),
+                    principal: principal.clone(),
+                    operation,
+                    ..rule.clone()
+                };
+                self.push(Entry {
+                    source: Arc::clone(&source),
+                    by: Some(Arc::clone(&by)),
+                    target: Some(target),
+                    verdict,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about a rule for one name, as far as its operation may be followed.
+    fn verdict_on(&self, rule: &Acl, name: &str, unmade: &[&Acl]) -> Verdict {
+        let is_carried = match rule.resource {
+            AclResource::Topic => {
+                if !self.settings.topics.matches(name) {
+                    return Verdict::NotFollowed("`links.topics` does not allow the topic");
+                }
+                self.carried.topics.contains(name)
+            }
+            AclResource::Group => self.carried.groups.contains(name),
+        };
+        if name == "*" || name.contains(char::is_control) {
+            return Verdict::NotFollowed("its name is none for one resource");
+        }
+        let is_denied = |denial: &&&Acl| {
+            denial.resource == rule.resource
+                && denial.applies_to(name)
+                && (denial.operation == AclOperation::All || readers(rule.resource).contains(&denial.operation))
+                && may_be_the_same(&denial.principal, &rule.principal)
+        };
+        if unmade.iter().any(|denial| is_denied(&denial)) {
+            return Verdict::NotFollowed("the source also denies it by a rule that is not followed");
+        }
+        if is_carried { Verdict::Wanted } else { Verdict::NotCarried }
+    }
+
+    fn target_name(&self, resource: AclResource, name: &str) -> String {
+        match resource {
+            AclResource::Topic => self.settings.rename.apply(name),
+            AclResource::Group => name.to_owned(),
+        }
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), String> {
+        self.bytes += entry.target.as_ref().map_or(0, Acl::text_bytes);
+        if self.entries.len() >= ENTRIES_MAX || self.bytes > BYTES_MAX {
+            return Err(format!(
+                "the rules of the source become more than {ENTRIES_MAX} in the target, or {} MiB: none of them is \
+                 followed; exclude principals with `acl_exclude`",
+                BYTES_MAX >> 20
+            ));
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+fn readers(resource: AclResource) -> &'static [AclOperation] {
+    match resource {
+        AclResource::Topic => OF_TOPIC_READERS,
+        AclResource::Group => OF_GROUP_READERS,
+    }
+}
+
+/// Returns the operations that a rule becomes, each with its verdict.
+fn operations(rule: &Acl, verdict: &Verdict) -> Vec<(AclOperation, Verdict)> {
+    let readers = readers(rule.resource);
+    if readers.contains(&rule.operation) {
+        return vec![(rule.operation, verdict.clone())];
+    }
+    let held_back = match verdict {
+        Verdict::NotFollowed(reason) => Verdict::NotFollowed(reason),
+        _ => Verdict::HeldBack,
+    };
+    let parts = readers.iter().filter(|_| rule.operation == AclOperation::All);
+    let parts = parts.map(|&operation| (operation, verdict.clone()));
+    parts.chain([(rule.operation, held_back)]).collect()
+}
+
+/// Returns whether two principals may be one user's: equal ones, everyone, and those of different types, such as a group.
+fn may_be_the_same(one: &str, other: &str) -> bool {
+    let of = |principal: &str| principal.split_once(':').map(|(kind, name)| (kind.to_owned(), name == "*"));
+    match (of(one), of(other)) {
+        (Some((kind, false)), Some((other_kind, false))) if kind == other_kind => one == other,
+        _ => true,
+    }
+}

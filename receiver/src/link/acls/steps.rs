@@ -1,0 +1,93 @@
+//! Steps from what the target has to what a plan requires, and the state of each entry. Sans-IO.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use wire::acl::{Acl, AclPermission};
+
+use super::board::AclState;
+use super::ledger::AclLedger;
+use super::plan::{Entry, Verdict};
+
+/// Steps in their order: at no moment is anything allowed that the source denies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Allowances of the link that nothing requires any more.
+    pub(crate) take_allowances: Vec<Acl>,
+    pub(crate) make_denials: Vec<Acl>,
+    pub(crate) make_allowances: Vec<Acl>,
+    pub(crate) take_denials: Vec<Acl>,
+    /// Entries of the ledger whose rule is gone already.
+    pub(crate) forget: Vec<Acl>,
+}
+
+/// What the target refused, with the reasons.
+pub(crate) type Failures = HashMap<Acl, String>;
+
+impl Steps {
+    /// Decides what has to be done.
+    pub(crate) fn decide(plan: &[Entry], ledger: &AclLedger, target: &HashSet<Acl>) -> Self {
+        let with = |verdicts: &[Verdict]| -> BTreeSet<&Acl> {
+            let some = plan.iter().filter(|entry| verdicts.contains(&entry.verdict));
+            some.filter_map(|entry| entry.target.as_ref()).collect()
+        };
+        let wanted = with(&[Verdict::Wanted]);
+        let kept = with(&[Verdict::Wanted, Verdict::NotCarried]);
+        let mut steps = Self::default();
+        for &rule in wanted.iter().filter(|rule| !target.contains(**rule)) {
+            match rule.permission {
+                AclPermission::Deny => steps.make_denials.push(rule.clone()),
+                AclPermission::Allow => steps.make_allowances.push(rule.clone()),
+            }
+        }
+        for rule in ledger.rules().filter(|rule| !kept.contains(rule)) {
+            match (target.contains(rule), rule.permission) {
+                (false, _) => steps.forget.push(rule.clone()),
+                (true, AclPermission::Deny) => steps.take_denials.push(rule.clone()),
+                (true, AclPermission::Allow) => steps.take_allowances.push(rule.clone()),
+            }
+        }
+        steps
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the rules to be made.
+    pub(crate) fn made(&self) -> impl Iterator<Item = &Acl> {
+        self.make_denials.iter().chain(&self.make_allowances)
+    }
+
+    /// Removes the allowances about names whose denials could not be made, and returns them.
+    pub(crate) fn hold_undenied(&mut self, failures: &Failures) -> Vec<Acl> {
+        let denials = failures.keys().filter(|rule| rule.permission == AclPermission::Deny);
+        let named: HashSet<_> = denials.map(|rule| (rule.resource, rule.name.clone())).collect();
+        let allowances = std::mem::take(&mut self.make_allowances);
+        let (held, others) =
+            allowances.into_iter().partition(|rule| named.contains(&(rule.resource, rule.name.clone())));
+        self.make_allowances = others;
+        held
+    }
+}
+
+/// Returns the state of an entry, and the reason where there is one.
+pub(crate) fn state_of(
+    entry: &Entry,
+    ledger: &AclLedger,
+    target: &HashSet<Acl>,
+    failures: &Failures,
+) -> (AclState, Option<String>) {
+    let rule = match (&entry.verdict, &entry.target) {
+        (Verdict::NotFollowed(reason), _) => return (AclState::NotFollowed, Some((*reason).to_owned())),
+        (Verdict::HeldBack, _) => return (AclState::HeldBack, Some("until the link is promoted".to_owned())),
+        (_, Some(rule)) => rule,
+        (_, None) => return (AclState::NotCarried, None),
+    };
+    match (target.contains(rule), ledger.has(rule), failures.get(rule)) {
+        (true, true, _) => (AclState::Made, None),
+        (true, false, _) => (AclState::Exists, None),
+        _ if entry.verdict == Verdict::NotCarried => (AclState::NotCarried, None),
+        (false, _, Some(reason)) => (AclState::Failed, Some(reason.clone())),
+        (false, _, None) => (AclState::ToMake, None),
+    }
+}
