@@ -33,7 +33,7 @@ const OPERATIONS: [(AclOperation, Operation); 9] = [
 /// Reads the rules about topics and groups. `None`: the cluster states no rule about anything.
 ///
 /// librdkafka 2.12.1 drops the error in the answer, so that a refused request looks like a cluster without rules.
-/// All kinds of resources are asked for at once: then a cluster that has some answered.
+/// All kinds of resources are in one request: then a cluster that has some answered.
 pub(super) fn read(client: &Arc<Client>) -> Result<Option<Vec<Acl>>, KafkaError> {
     let doing = "access control lists";
     let mut filter = Owned::new(sys::rd_kafka_AclBinding_destroy);
