@@ -21,8 +21,8 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
-    FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE, FEATURE_GROUPS,
-    FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES, common_features,
+    FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE,
+    FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -303,7 +303,10 @@ impl Active {
         let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&views);
         let weaker = self.link.weaker.problems().into_iter();
-        let weaker = weaker.chain(self.link.following.trouble()).chain(self.link.groups.trouble()).chain(self.link.acls.trouble());
+        let weaker = weaker
+            .chain(self.link.following.trouble())
+            .chain(self.link.groups.trouble())
+            .chain(self.link.acls.trouble());
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);
         if condition == self.told {
