@@ -5,6 +5,7 @@ mod fields;
 pub(crate) mod principals;
 
 use std::collections::HashSet;
+use std::fmt;
 
 use service::config::document::collected;
 use service::config::value::{choice, text};
@@ -26,6 +27,10 @@ pub struct Rename {
     before: String,
     after: String,
 }
+
+/// The rule that makes a consumer group's name in the target from its name in the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupRename(Rename);
 
 impl Configuration for Config {
     const SECTIONS: &'static [Section] = SECTIONS;
@@ -99,21 +104,23 @@ impl Rename {
     }
 }
 
-impl Setting for Rename {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+impl Rename {
+    /// Reads the rule for the names of what `word` says, in whose place the source's name goes: once, so that two names
+    /// never become one.
+    fn read(value: &DeValue<'_>, word: &str) -> Result<Self, Rejection> {
         let written = text(value)?;
-        let reject = |reason| Err(Rejection::because(format!("\"{written}\" {reason}")));
-        let Some((before, after)) = written.split_once("{topic}") else {
-            return reject(
-                "has no `{topic}`: every source topic would become the same one; write it like \"fra.{topic}\"",
-            );
+        let reject = |reason: &str| Err(Rejection::because(format!("\"{written}\" {reason}")));
+        let Some((before, after)) = written.split_once(&format!("{{{word}}}")) else {
+            return reject(&format!(
+                "has no `{{{word}}}`: every source {word} would become the same one; write it like \"fra.{{{word}}}\""
+            ));
         };
         let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if !before.bytes().chain(after.bytes()).all(name_byte) {
-            return reject("may have only `A-Z a-z 0-9 . _ -` around one `{topic}`");
+            return reject(&format!("may have only `A-Z a-z 0-9 . _ -` around one `{{{word}}}`"));
         }
         if before.starts_with("__") {
-            return reject("would make topics that begin with `__`, which are internal to their cluster");
+            return reject(&format!("would make {word}s that begin with `__`, which are internal to their cluster"));
         }
         Ok(Self { before: before.to_owned(), after: after.to_owned() })
     }
@@ -122,6 +129,31 @@ impl Setting for Rename {
 impl Setting for FollowConfigs {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         choice(value, &[("off", Self::Off), ("safe", Self::Safe), ("all", Self::All)])
+    }
+}
+
+impl Setting for Rename {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        Self::read(value, "topic")
+    }
+}
+
+impl Setting for GroupRename {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        Rename::read(value, "group").map(Self)
+    }
+}
+
+impl fmt::Display for GroupRename {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.apply("{group}"))
+    }
+}
+
+impl GroupRename {
+    /// The target's name for the source's `group`.
+    pub fn apply(&self, group: &str) -> String {
+        self.0.apply(group)
     }
 }
 

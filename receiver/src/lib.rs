@@ -30,7 +30,8 @@ mod translate;
 mod writer;
 
 // A receiver process, and its status.
-pub use groups::board::GroupStatus;
+pub use groups::board::{GroupStatus, GroupsStatus};
+pub use groups::store::topic as groups_topic;
 pub use link::acls::board::{AclState, AclStatus, AclsStatus};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};

@@ -35,7 +35,7 @@ use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::config::principals::AclRules;
-use crate::config::{Rename, derived};
+use crate::config::{GroupRename, Rename, derived};
 use crate::groups::board::GroupBoard;
 use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
@@ -69,6 +69,8 @@ pub struct LinkSettings {
     pub topics: TopicFilter,
     /// Rule for the names of its topics in the target.
     pub rename: Rename,
+    /// Rule for the names of its consumer groups in the target.
+    pub rename_groups: GroupRename,
     /// True if a created topic gets the source topic's configuration.
     pub copy_configs: bool,
     /// Changes of the source topics' settings that its target topics follow.
@@ -391,6 +393,7 @@ impl Default for LinkSettings {
             senders: vec![],
             topics: TopicFilter::new(vec![], vec![]),
             rename: Rename::prefix(""),
+            rename_groups: GroupRename::default(),
             copy_configs: false,
             follow_configs: FollowConfigs::Off,
             acls: AclRules::default(),

@@ -232,7 +232,10 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
     let topic = topics::create_unique(&pair.source, "owned", 1)?;
     let written = journal::write(&pair.source, &topic, 0, &small(0..1_000))?.written;
     let group = topics::unique("owned");
-    let files = link(&pair, &topic, &group)?;
+    let mut files = link(&pair, &topic, &group)?;
+    files.receiver.set("[links]", "rename_groups", "\"fra.{group}\"");
+    // Its name in the target.
+    let there = format!("fra.{group}");
     let (mut receiver, _sender) = files.start()?;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
     let target = read(&pair.target, &[&topic], Isolation::Committed)?;
@@ -242,15 +245,16 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
         commit(&pair.source, &group, &topic, number as i64)?;
         let expected = (offset_of(number), "by hand".to_owned());
         until_ok(&format!("offset {number}"), PATIENCE, || {
-            Ok((committed(&pair.target, &group, &topic)?.as_ref() == Some(&expected)).then_some(()))
+            Ok((committed(&pair.target, &there, &topic)?.as_ref() == Some(&expected)).then_some(()))
         })
     };
     follow(100)?;
+    ensure!(committed(&pair.target, &group, &topic)?.is_none(), "the source's name is used too");
     // Backwards too.
     follow(50)?;
 
     // A member in the target that has not committed anything.
-    let member: BaseConsumer = client(&pair.target, &group, Protocol::Classic).create()?;
+    let member: BaseConsumer = client(&pair.target, &there, Protocol::Classic).create()?;
     member.subscribe(&[&topic])?;
     until("the member to join", PATIENCE, || {
         let _ = member.poll(POLL);
@@ -259,9 +263,9 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
     commit(&pair.source, &group, &topic, 200)?;
     until_ok("the member to be seen", PATIENCE, || {
         let _ = member.poll(POLL);
-        Ok((states(&receiver, &group)?.get("has-members") == Some(&1)).then_some(()))
+        Ok((states(&receiver, &there)?.get("has-members") == Some(&1)).then_some(()))
     })?;
-    ensure!(committed(&pair.target, &group, &topic)?.context("no offset")?.0 == offset_of(50), "it was moved");
+    ensure!(committed(&pair.target, &there, &topic)?.context("no offset")?.0 == offset_of(50), "it was moved");
     drop(member);
     follow(200)?;
 
@@ -272,14 +276,14 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
 
     // Another client commits, and keeps the group also after a restart.
     let theirs = offset_of(777);
-    commit(&pair.target, &group, &topic, theirs)?;
+    commit(&pair.target, &there, &topic, theirs)?;
     commit(&pair.source, &group, &topic, 400)?;
-    wait_for_state(&receiver, &group, "taken-over", 1)?;
+    wait_for_state(&receiver, &there, "taken-over", 1)?;
     receiver.kill();
     receiver = files.receiver.start()?;
     commit(&pair.source, &group, &topic, 450)?;
-    wait_for_state(&receiver, &group, "taken-over", 1)?;
-    ensure!(committed(&pair.target, &group, &topic)?.context("no offset")?.0 == theirs, "it was moved");
+    wait_for_state(&receiver, &there, "taken-over", 1)?;
+    ensure!(committed(&pair.target, &there, &topic)?.context("no offset")?.0 == theirs, "it was moved");
     Ok(())
 }
 

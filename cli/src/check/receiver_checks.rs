@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
-use kafka::{KafkaError, Properties};
-use receiver::config::{Config, FollowAcls, derived};
+use kafka::{KafkaError, KafkaFault, Properties};
+use receiver::GroupsStatus;
+use receiver::config::{Config, FollowAcls, LinkConfig, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
 use receiver::status::{LinkStatus, Status};
@@ -56,13 +57,26 @@ impl Checked for Config {
             if let Some(found) = cluster.ask(findings, "state", move |catalog| look_up(catalog, asked)) {
                 judge(findings, &name, found);
             }
+            let name = receiver::groups_topic(&link.name);
+            let asked = name.clone();
+            // A link without groups needs no right to see it.
+            let look_up = move |catalog: &dyn Catalog| match look_up(catalog, asked) {
+                Err(error) if error.fault == KafkaFault::Unauthorized => Ok(None),
+                found => found,
+            };
+            if let Some(found) = cluster.ask(findings, "groups", look_up) {
+                judge_ledger(findings, &name, link, found);
+            }
         }
         check_acls(self, findings, cluster);
     }
 
     fn check_running(&self, findings: &mut Findings, file: &Path) {
         match running(file) {
-            Ok(status) => status.links.iter().for_each(|link| judge_settings(findings, link)),
+            Ok(status) => status.links.iter().for_each(|link| {
+                judge_settings(findings, link);
+                judge_groups(findings, link);
+            }),
             Err(failure) => findings.note(
                 "settings",
                 format!("the settings of topics at both ends are compared while the receiver runs; {failure}"),
@@ -129,6 +143,57 @@ fn judge_settings(findings: &mut Findings, link: &LinkStatus) {
                 findings.note("settings", format!("link {name}: the same in {others} more topics"));
             }
         }
+    }
+}
+
+/// Judges whether the target lets a link commit for the groups that its sender has sent: only commits show it.
+fn judge_groups(findings: &mut Findings, link: &LinkStatus) {
+    let name = &link.link;
+    let GroupsStatus { groups, offsets, .. } = &link.consumer_groups;
+    let failed = offsets.counts().into_iter().find(|(state, count)| state == "failed" && *count > 0);
+    match (groups, failed) {
+        (None, _) => {
+            findings.note("groups", format!("link {name}: its sender has sent none, so no right to commit is needed"))
+        }
+        (Some(groups), None) => {
+            findings.ok("groups", format!("link {name}: the target refuses no commit for its {groups} groups"));
+        }
+        (Some(_), Some((_, count))) => {
+            let troubles = link.trouble.iter().filter(|trouble| trouble.starts_with("groups: "));
+            let reasons: Vec<_> = troubles.map(String::as_str).collect();
+            findings.failed(
+                "groups",
+                format!("link {name}: {count} offsets cannot be committed: {}", reasons.join(", ")),
+                "grant `Read` on the groups and the topics: docs/security.md#rights",
+            );
+        }
+    }
+}
+
+/// Judges the topic that has what a link has committed for groups, and shows what it names them.
+fn judge_ledger(
+    findings: &mut Findings,
+    name: &str,
+    link: &LinkConfig,
+    found: Option<(TopicDescription, Vec<ConfigEntry>)>,
+) {
+    let rule = format!("groups are named \"{}\"", link.rename_groups);
+    let Some((topic, configs)) = found else {
+        return findings.ok(
+            "groups",
+            format!("{name} is not there, or cannot be seen: the link's first groups create it; {rule}"),
+        );
+    };
+    let policy = configs.iter().find(|entry| entry.name == "cleanup.policy").map_or("", |entry| &entry.value);
+    match (policy, topic.partitions) {
+        ("compact", 1) => findings.ok("groups", format!("{name}: compacted; {rule}")),
+        (policy, partitions) => findings.failed(
+            "groups",
+            format!("{name} has {partitions} partitions and cleanup.policy={policy}; it needs one, and compact"),
+            format!(
+                "kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact"
+            ),
+        ),
     }
 }
 

@@ -13,7 +13,7 @@ use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
 use super::principals::{AclRules, FollowAcls, PrincipalPattern, PrincipalRule};
-use super::{Rename, adopt_links, read_links};
+use super::{GroupRename, Rename, adopt_links, read_links};
 use crate::link::following::rule::FollowConfigs;
 
 /// The smallest useful file.
@@ -109,6 +109,8 @@ service::settings! {
             "a list of topic names and patterns, such as `orders` or `payments.*`", live;
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
+        /// The name of a source [consumer group](../groups.md) in the target.
+        rename_groups: GroupRename = default(r#""{group}""#), "a name with `{group}` in it, such as `fra.{group}`";
         /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
         /// A value that the target refuses is replaced by the nearest that it accepts, or left out, and named. Existing
         /// topics are not changed.

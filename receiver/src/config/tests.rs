@@ -44,6 +44,17 @@ fn an_empty_file_names_every_missing_setting() {
 }
 
 #[test]
+fn a_group_is_renamed_by_its_links_rule() {
+    let renamed = |rule: &str| {
+        Ok::<_, String>(with_link(&format!("rename_groups = \"{rule}\""))?.links[0].rename_groups.apply("a"))
+    };
+    assert_eq!(renamed("fra.{group}-2").as_deref(), Ok("fra.a-2"));
+    assert!(renamed("billing").unwrap_err().contains("has no `{group}`: every source group would become the same one"));
+    assert!(renamed("__{group}").unwrap_err().contains("would make groups that begin with `__`"));
+    assert_eq!(with_link("").unwrap().links[0].rename_groups.apply("a"), "a");
+}
+
+#[test]
 fn a_topic_is_renamed_by_its_links_rule() {
     assert_eq!(with_link("rename = \"fra.{topic}-copy\"").unwrap().links[0].rename.apply("a"), "fra.a-copy");
     for (wrong, reason) in [

@@ -9,7 +9,7 @@ use crate::link::own_store::{OwnStore, OwnStores};
 use crate::target::{StateEntry, TargetError};
 
 /// Returns the topic of a link's groups.
-pub(crate) fn topic(link: &str) -> String {
+pub fn topic(link: &str) -> String {
     format!("__causeway.{link}.groups")
 }
 

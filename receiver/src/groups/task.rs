@@ -49,8 +49,11 @@ impl Groups {
     }
 
     /// Takes a message of the sender.
-    pub(crate) fn handle(&mut self, groups: Vec<GroupOffsets>, last: bool) {
+    pub(crate) fn handle(&mut self, mut groups: Vec<GroupOffsets>, last: bool) {
         let Some(services) = &self.services else { return };
+        // From here on, a group has its name in the target.
+        let settings = self.link.settings();
+        groups.iter_mut().for_each(|offsets| offsets.group = settings.rename_groups.apply(&offsets.group));
         let Begun { sync, changed, .. } = self.begun.get_or_insert_with(|| begin(&self.link, services));
         sync.lock().handle_offsets(groups, last, Instant::now());
         if last {

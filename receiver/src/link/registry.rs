@@ -66,6 +66,7 @@ impl ServedLinks {
                 senders: link.senders.iter().map(ToString::to_string).collect(),
                 topics: link.topics.clone(),
                 rename: link.rename.clone(),
+                rename_groups: link.rename_groups.clone(),
                 copy_configs: link.copy_configs,
                 follow_configs: link.follow_configs,
                 acls: link.acl_rules(),

@@ -152,7 +152,7 @@ impl Planner<'_> {
     fn target_name(&self, resource: AclResource, name: &str) -> String {
         match resource {
             AclResource::Topic => self.settings.rename.apply(name),
-            AclResource::Group => name.to_owned(),
+            AclResource::Group => self.settings.rename_groups.apply(name),
         }
     }
 
