@@ -149,8 +149,12 @@ Where the link has no record, such as at a marker, the answer is the next one, a
 Otherwise it says that the offset is not carried yet, or is before the map: older than its
 retention, or carried before the map began. Ask the receiver; no sender needs to be running.
 
+A time in place of an offset asks for the first carried record with that timestamp or a later one:
+its offsets in the target and at the source.
+
 Examples:
   causeway translate orders/3@12345
+  causeway translate orders/3@2026-11-30T01:00:00Z
   causeway translate --config receiver.toml orders/3@12345 orders/4@990
   causeway translate --reverse fra.orders/3@12340
   causeway translate --json < offsets.txt";
@@ -400,8 +404,8 @@ pub(crate) struct Forget {
 /// Arguments of `causeway translate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Translate {
-    /// Offsets of the source, or with --reverse of the target; without any, standard input has them
-    #[arg(value_name = "TOPIC/PARTITION@OFFSET")]
+    /// Offsets or times of the source, or with --reverse of the target; without any, standard input has them
+    #[arg(value_name = "TOPIC/PARTITION@OFFSET-OR-TIME")]
     pub(crate) offsets: Vec<PartitionOffset>,
     /// Translate offsets of the target into those of the source
     #[arg(long)]

@@ -80,14 +80,21 @@ impl Translator<'_> {
 }
 
 fn line(answer: &Translation) -> String {
-    let Translation { asked, state, topic, partition, offset, carried_to } = answer;
+    let Translation { asked, state, topic, partition, offset, asked_offset, carried_to } = answer;
     let partition = || format!("{}/{}", topic.as_deref().unwrap_or_default(), partition.unwrap_or_default());
     let place = || match offset {
         Some(offset) => format!("{}@{offset}", partition()),
         None => format!("{}, which has no record yet", partition()),
     };
     let carried = || carried_to.unwrap_or_default();
+    let here = || format!("{}@{}", asked.split('@').next().unwrap_or(asked), asked_offset.unwrap_or_default());
     match state {
+        TranslationState::Record if asked_offset.is_some() => {
+            format!("{asked} {} the first record since then, {}", place(), here())
+        }
+        TranslationState::Later => {
+            format!("{asked} {} no record since then before this one, {}; more was not read", place(), here())
+        }
         TranslationState::Record => format!("{asked} {}", place()),
         TranslationState::NoRecord => format!("{asked} {} no record there, this is the next", place()),
         TranslationState::NotCarried => {
@@ -110,6 +117,7 @@ mod tests {
             topic: Some("fra.orders".to_owned()),
             partition: Some(3),
             offset,
+            asked_offset: None,
             carried_to: Some(40),
         };
         for (state, offset, expected) in [
@@ -120,5 +128,12 @@ mod tests {
         ] {
             assert_eq!(line(&answer(state, offset)), expected);
         }
+        let of_time = Translation {
+            asked: "orders/3@2026-11-30T01:00:00Z".to_owned(),
+            asked_offset: Some(12),
+            ..answer(TranslationState::Record, Some(7))
+        };
+        let expected = "orders/3@2026-11-30T01:00:00Z fra.orders/3@7 the first record since then, orders/3@12";
+        assert_eq!(line(&of_time), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Reader of a whole partition, from its start to its end. State is read back from the target with it.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
@@ -21,6 +21,8 @@ const REACHED_WITHIN: Duration = Duration::from_secs(10);
 const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 /// Memory for prefetched records of all reads together. State is small.
 const MEMORY: ConsumerMemory = ConsumerMemory { bytes: 64 << 20, lanes: 4 };
+/// Memory of a reader of small parts: it fetches 256 KiB at a time.
+const SMALL_MEMORY: ConsumerMemory = ConsumerMemory { bytes: 2 << 20, lanes: 1 };
 const SLOT: Slot = Slot(0);
 
 /// Reader of whole partitions. It keeps its connections between reads. It is cheap to clone, and may read several
@@ -48,6 +50,28 @@ pub struct TimedEntry {
     pub timestamp: i64,
 }
 
+/// Committed records in a part of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    pub records: u64,
+    /// Offset of the first of them.
+    pub first: Option<Offset>,
+    /// Bytes of keys, values and headers that were read for it.
+    pub bytes: u64,
+    /// False if a part of it was deleted before it was read.
+    pub is_whole: bool,
+}
+
+/// Where the first committed record since a time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstSince {
+    At(Offset),
+    /// No committed record has that time or a later one.
+    Nowhere,
+    /// Not before this position. More was not read.
+    From(Position),
+}
+
 /// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
@@ -70,8 +94,17 @@ pub enum LogError {
 impl LogReader {
     /// Starts the client, which connects at the first read.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
+        Self::start_with(properties, link, MEMORY)
+    }
+
+    /// Starts a client that reads little at a time, which delays none of the other.
+    pub fn start_small(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
+        Self::start_with(properties, link, SMALL_MEMORY)
+    }
+
+    fn start_with(properties: &Properties, link: &str, memory: ConsumerMemory) -> Result<Self, KafkaError> {
         // An empty fetch shows the end, so brokers must answer it soon.
-        let config = ConsumerConfig { link, memory: MEMORY, fetch_wait: Duration::from_millis(10) };
+        let config = ConsumerConfig { link, memory, fetch_wait: Duration::from_millis(10) };
         let consumer = Consumer::start(properties, &config)?;
         let catalog = KafkaCatalog::over(consumer.client());
         Ok(Self { consumer, catalog })
@@ -118,6 +151,58 @@ impl LogReader {
         self.read_within(topic, partition, Bounds { start, end: Position::after(offset) })
     }
 
+    /// Counts the committed records within `bounds`.
+    ///
+    /// # Errors
+    /// [`LogError::NotReached`] at once if a transaction is still open there; [`LogError::Deleted`] if all of it is deleted.
+    pub fn count_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Seen, LogError> {
+        let log = self.bounds(topic, partition)?;
+        if log.end < bounds.end {
+            return Err(LogError::NotReached { stable: log.end, wanted: bounds.end });
+        }
+        if log.start >= bounds.end {
+            return Err(LogError::Deleted { start: log.start, wanted: Offset(bounds.start.0) });
+        }
+        let mut seen = Seen { is_whole: log.start <= bounds.start, ..Seen::default() };
+        let part = Bounds { start: bounds.start.max(log.start), end: bounds.end };
+        self.scan(topic, partition, part, |record| {
+            seen.bytes += record.raw_len() as u64;
+            if record.offset.0 < bounds.end.0 {
+                seen.records += 1;
+                seen.first.get_or_insert(record.offset);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(seen)
+    }
+
+    /// Looks for the first committed record at or after `from` whose timestamp is `since` (ms since the Unix epoch) or
+    /// later, in about `room` bytes.
+    pub fn first_since(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: Position,
+        since: i64,
+        room: u64,
+    ) -> Result<FirstSince, LogError> {
+        let Bounds { start, end } = self.bounds(topic, partition)?;
+        let mut found = FirstSince::Nowhere;
+        let mut bytes = 0;
+        self.scan(topic, partition, Bounds { start: from.max(start), end }, |record| {
+            bytes += record.raw_len() as u64;
+            if record.timestamp >= since {
+                found = FirstSince::At(record.offset);
+            } else if bytes > room {
+                found = FirstSince::From(Position::after(record.offset));
+            } else {
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
         // The client may know an earlier leader, which hangs: the request to it would take seconds.
         self.catalog.renew_leaders(topic);
@@ -138,15 +223,30 @@ impl LogReader {
         entry: fn(&RecordRef<'_>) -> E,
     ) -> Result<Vec<E>, LogError> {
         let mut entries = Vec::new();
+        self.scan(topic, partition, bounds, |record| {
+            entries.push(entry(record));
+            ControlFlow::Continue(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Passes on all committed records of a partition in order, from `bounds.start` at least to `bounds.end`, or until
+    /// `take` breaks.
+    fn scan(
+        &self,
+        topic: &str,
+        partition: i32,
+        bounds: Bounds,
+        mut take: impl FnMut(&RecordRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
         if bounds.start >= bounds.end {
-            return Ok(entries);
+            return Ok(());
         }
         let bell = Bell::default();
         let mut lane = self.consumer.lane(bell.clone());
-        let topic: Arc<str> = topic.into();
         lane.assign(&[Start {
             slot: SLOT,
-            topic,
+            topic: topic.into(),
             partition,
             position: bounds.start,
             leader_epoch: -1,
@@ -158,21 +258,23 @@ impl LogReader {
         let mut moved = Instant::now();
         while reached < bounds.end {
             let before = reached;
-            ended |= take_all(&mut lane, &mut reached, |record| entries.push(entry(record)))?;
+            match take_all(&mut lane, &mut reached, &mut take)? {
+                Taken::Enough => return Ok(()),
+                Taken::Ended => ended = true,
+                Taken::Some => {}
+            }
             if reached > before {
                 moved = Instant::now();
             } else if ended && moved.elapsed() > REACHED_WITHIN {
                 return Err(LogError::NotReached { stable: reached, wanted: bounds.end });
             } else if moved.elapsed() > PROGRESS_WITHIN {
-                return Err(
-                    KafkaError::timed_out(format!("read of state partition {partition}"), PROGRESS_WITHIN).into()
-                );
+                return Err(KafkaError::timed_out(format!("read of {topic}/{partition}"), PROGRESS_WITHIN).into());
             }
             if reached < bounds.end {
                 bell.wait(Duration::from_secs(1));
             }
         }
-        Ok(entries)
+        Ok(())
     }
 }
 
@@ -184,26 +286,37 @@ fn timed(record: &RecordRef<'_>) -> TimedEntry {
     TimedEntry { entry: entry(record), timestamp: record.timestamp }
 }
 
-/// Takes all events in the queue; returns whether the end of the committed records was among them.
+/// Events that were in a queue.
+enum Taken {
+    Some,
+    /// The end of the committed records was among them.
+    Ended,
+    /// Enough records were read.
+    Enough,
+}
+
+/// Takes all events in the queue.
 fn take_all(
     lane: &mut LaneQueue,
     reached: &mut Position,
-    mut take: impl FnMut(&RecordRef<'_>),
-) -> Result<bool, LogError> {
-    let mut ended = false;
+    take: &mut impl FnMut(&RecordRef<'_>) -> ControlFlow<()>,
+) -> Result<Taken, LogError> {
+    let mut taken = Taken::Some;
     while let Some(event) = lane.peek() {
         match event {
             LaneEvent::Record { record, .. } => {
-                take(&record);
+                if take(&record).is_break() {
+                    return Ok(Taken::Enough);
+                }
                 *reached = Position::after(record.offset);
             }
             LaneEvent::End { position, .. } => {
                 *reached = (*reached).max(position);
-                ended = true;
+                taken = Taken::Ended;
             }
             LaneEvent::Fault { fault, .. } => return Err(fault.into()),
         }
         lane.advance();
     }
-    Ok(ended)
+    Ok(taken)
 }

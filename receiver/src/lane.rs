@@ -14,6 +14,7 @@
 //! - `part`: the lane's part in a transaction, which it may share with other lanes
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `map`, `blocks`, `known_map`: where the records went
+//! - `gaps`, `uncovered`: where another program may have written
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `gone_since`, `marks`: since when topics are gone that a policy will forget
 //! - `handover`: partitions that change lanes
@@ -34,6 +35,7 @@ mod claims;
 mod classes;
 mod draft;
 mod forget;
+mod gaps;
 mod gone_since;
 pub(crate) mod handle;
 mod handover;
@@ -61,10 +63,12 @@ pub(crate) mod terms;
 pub(crate) mod timings;
 mod transaction;
 mod unauthorized_partition;
+mod uncovered;
 
 pub use claims::Claim;
 pub use draft::{Committed, Company, Draft, Prepared};
 pub use forget::{ForgetStep, ForgetTopic};
+pub use gaps::{Gap, Gaps};
 pub use gone_since::MarkGone;
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};

@@ -33,9 +33,10 @@ mod writer;
 pub use groups::board::{GroupStatus, GroupsStatus};
 pub use groups::store::topic as groups_topic;
 pub use link::acls::board::{AclState, AclStatus, AclsStatus};
+pub use link::foreign::board::{ForeignPartition, ForeignWrites};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
-pub use translate::{PartitionOffset, TranslateRequest, Translation, TranslationState};
+pub use translate::{PartitionOffset, Place, TranslateRequest, Translation, TranslationState};
 
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;
@@ -54,8 +55,8 @@ pub use lane::memory::DecodeMemory;
 pub use lane::size::TransactionRoom;
 pub use lane::size::TransactionSize;
 pub use lane::{
-    AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, HandoverRequest, Lane,
-    LaneError, LaneMessage, MapTerms, MarkGone, OpenError, OpenLane, Prepared, RecoverError, Terms,
+    AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, Gap, Gaps, HandoverRequest,
+    Lane, LaneError, LaneMessage, MapTerms, MarkGone, OpenError, OpenLane, Prepared, RecoverError, Terms,
 };
 pub use writer::shared::{Group, SharedLane, SharedWriter};
 pub use writer::transaction::{Member, TransactionFailed, Written, write};

@@ -6,6 +6,7 @@ pub(crate) mod arbiter;
 pub(crate) mod blocking;
 pub(crate) mod condition;
 pub(crate) mod following;
+pub(crate) mod foreign;
 pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
@@ -46,6 +47,7 @@ use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
 use crate::link::following::follower::Following;
 use crate::link::following::rule::FollowConfigs;
+use crate::link::foreign::watch::ForeignWatch;
 use crate::link::incoming_rate::IncomingRate;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
@@ -116,6 +118,8 @@ pub struct ServedLink {
     pub(crate) acl_calls: Blocking,
     /// Access control lists of its sessions.
     pub(crate) acls: AclBoard,
+    /// Records of other programs in its target partitions.
+    pub(crate) foreign: Lock<ForeignWatch>,
     /// Bandwidth of its senders.
     pub(crate) incoming_rate: IncomingRate,
     map_topic: MapTopic,
@@ -180,6 +184,7 @@ impl ServedLink {
             groups: GroupBoard::default(),
             acl_calls: Blocking::new(1),
             acls: AclBoard::default(),
+            foreign: Lock::default(),
             incoming_rate: IncomingRate::default(),
             map_topic: MapTopic::default(),
             start_lane,

@@ -21,6 +21,7 @@ use wire::ids::LaneId;
 use crate::config::{Config, derived};
 use crate::groups::GroupServices;
 use crate::lane::memory::DecodeMemory;
+use crate::link::foreign::task::{self as foreign, TargetRecords};
 use crate::link::own_store::OwnStores;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, StartLane};
@@ -99,6 +100,8 @@ pub async fn run<T: Target>(
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
+    let records: Arc<dyn TargetRecords> = Arc::<Writers<T>>::clone(&writers);
+    let reading = tokio::spawn(foreign::watch(Arc::clone(&links), records));
     let cluster = Arc::new(TargetCluster::new(cluster_id));
     board.begin(Serving {
         listen: address,
@@ -125,6 +128,7 @@ pub async fn run<T: Target>(
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
     watching.abort();
+    reading.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + LANES_END_WITHIN;

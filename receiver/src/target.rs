@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::kafka::KafkaError;
+use ::kafka::catalog::Bounds;
+use ::kafka::log::{FirstSince, Seen};
 use bytes::Bytes;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
@@ -223,6 +225,16 @@ pub trait StateAccess: Send {
     fn read_blocks(&mut self, map: &TargetPartition, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
         let _ = (map, near);
         Ok(Vec::new())
+    }
+    /// Counts the committed records of other programs and of ours within these bounds.
+    fn count_records(&mut self, at: &TargetPartition, bounds: Bounds) -> Result<Seen, TargetError> {
+        let doing = format!("count of the records from {} to {} in {at}", bounds.start, bounds.end);
+        Err(KafkaError::misused(doing, "this target does not support it").into())
+    }
+    /// Looks for the first committed record at or after `from` whose timestamp is `since` (ms since the Unix epoch) or later.
+    fn first_since(&mut self, at: &TargetPartition, from: Position, since: i64) -> Result<FirstSince, TargetError> {
+        let doing = format!("search of a time in {at} from {from}: {since}");
+        Err(KafkaError::misused(doing, "this target does not support it").into())
     }
     /// Fences every producer of an id; see [`LaneTarget::fence`].
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;

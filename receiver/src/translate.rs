@@ -21,6 +21,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kafka::catalog::{Catalog, only};
+use kafka::log::FirstSince;
 use service::lock::Lock;
 use wire::ids::{LaneId, Offset, Position};
 
@@ -29,14 +31,14 @@ use crate::link::ServedLink;
 use crate::link::blocking::Blocking;
 use crate::target::map::blocks::BlockRef;
 use crate::target::map::search::{Found, Step, Wanted};
-use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, state};
+use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, TargetPartition, state};
 use crate::writer::Writers;
 use aim::{Aim, SourcePosition, TargetPosition};
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
 pub(crate) use carried::carried_topics;
 use known_maps::KnownMaps;
 use query::Query;
-pub use query::{PartitionOffset, TranslateRequest, Translation, TranslationState};
+pub use query::{PartitionOffset, Place, TranslateRequest, Translation, TranslationState};
 
 /// Time limit of one request: the admin port has 8 s for each.
 const WITHIN: Duration = Duration::from_secs(7);
@@ -50,6 +52,8 @@ pub(crate) trait StoredMaps: Send + Sync {
     fn state(&self, link: &str, lane: LaneId) -> Result<Vec<StateEntry>, TargetError>;
     /// Returns blocks near an offset of a lane's partition of the map topic; none if that offset was deleted.
     fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError>;
+    /// Looks for the first record of a partition since a time, from a position on.
+    fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError>;
 }
 
 impl<T: Target> StoredMaps for Writers<T> {
@@ -59,6 +63,10 @@ impl<T: Target> StoredMaps for Writers<T> {
 
     fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
         self.states()?.read_blocks(&state::map_partition(link, lane), near)
+    }
+
+    fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError> {
+        self.states()?.first_since(at, from, time)
     }
 }
 
@@ -107,7 +115,7 @@ impl Translator {
                 Some(known) => known,
                 None => KnownMaps::stored(&*self.stored, &name, &*link.catalog).map_err(|error| error.to_string())?,
             };
-            let search = Search { translator: &self, link: &name, deadline };
+            let search = Search { translator: &self, link: &name, catalog: &*link.catalog, deadline };
             queries.iter().map(|query| search.answer(&known, query)).collect()
         };
         searches.run(search).await.unwrap_or_else(|| Err("the search failed".to_owned()))
@@ -128,7 +136,7 @@ impl Translator {
         let deadline = Instant::now() + WITHIN;
         let searches = self.group_searches.clone();
         let search = move || {
-            let search = Search { translator: &self, link: &name, deadline };
+            let search = Search { translator: &self, link: &name, catalog: &*link.catalog, deadline };
             queries.iter().map(|query| search.aim(&known, query)).collect()
         };
         searches.run(search).await
@@ -139,6 +147,7 @@ impl Translator {
 struct Search<'a> {
     translator: &'a Translator,
     link: &'a str,
+    catalog: &'a dyn Catalog,
     deadline: Instant,
 }
 
@@ -146,12 +155,16 @@ impl Search<'_> {
     fn answer(&self, known: &KnownMaps, query: &Query) -> Result<Translation, String> {
         let Some(map) = known.of(query) else { return Ok(query.unknown()) };
         let position = map.record.position;
-        if let Wanted::Target(offset) = query.wanted()
+        let wanted = match query.wanted() {
+            Ok(wanted) => wanted,
+            Err(time) => return self.first_since(map, query, time),
+        };
+        if let Wanted::Target(offset) = wanted
             && offset.0 >= position.0
         {
             return Ok(query.answer(map, TranslationState::NotCarried, None));
         }
-        Ok(match (self.find(map, query.wanted())?, query.wanted()) {
+        Ok(match (self.find(map, wanted)?, wanted) {
             (Found::Record(offset), _) => query.answer(map, TranslationState::Record, Some(offset.0)),
             (Found::Next(offset), _) => query.answer(map, TranslationState::NoRecord, Some(offset.0)),
             (Found::After(end), Wanted::Target(_)) => {
@@ -162,9 +175,47 @@ impl Search<'_> {
         })
     }
 
+    /// Finds the first carried record since a time. The target's index of times leads to a marker too, which has the time
+    /// of its transaction: so records are read from there on.
+    fn first_since(&self, map: &KnownMap, query: &Query, time: i64) -> Result<Translation, String> {
+        let target = map.record.target();
+        let from = only(self.catalog.positions_at(std::slice::from_ref(&target), time));
+        let mut from = from.map_err(|error| error.to_string())?;
+        loop {
+            self.check_time()?;
+            let found = self.translator.stored.first_since(&target, from, time).map_err(|error| error.to_string())?;
+            let at = match found {
+                FirstSince::At(offset) => offset,
+                FirstSince::Nowhere => return Ok(query.answer(map, TranslationState::NotCarried, None)),
+                FirstSince::From(position) => Offset(position.0),
+            };
+            return Ok(match (self.find(map, Wanted::Source(at))?, found) {
+                (Found::Record(source), FirstSince::At(_)) => {
+                    query.answer_both(map, TranslationState::Record, source, at)
+                }
+                (Found::Record(source) | Found::Next(source), FirstSince::From(_)) => {
+                    query.answer_both(map, TranslationState::Later, source, at)
+                }
+                (Found::Before, _) => query.answer(map, TranslationState::BeforeMap, None),
+                // It is behind what the map knew, or the record of another program.
+                _ => {
+                    from = Position::after(at);
+                    continue;
+                }
+            });
+        }
+    }
+
+    fn check_time(&self) -> Result<(), String> {
+        match Instant::now() >= self.deadline {
+            true => Err("the search took too long; try again with fewer offsets".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     fn aim(&self, known: &KnownMaps, query: &Query) -> Result<Aim, String> {
         let Some(map) = known.of(query) else { return Ok(Aim::NotCarried) };
-        let Wanted::Target(asked) = query.wanted() else { return Ok(Aim::NotCarried) };
+        let Ok(Wanted::Target(asked)) = query.wanted() else { return Ok(Aim::NotCarried) };
         let carried = map.record.position.0;
         let is_exact = asked.0 <= carried;
         let target = map.record.target();
@@ -189,9 +240,7 @@ impl Search<'_> {
                 Step::Found(found) => return Ok(found),
                 Step::Read(at) => at,
             };
-            if Instant::now() >= self.deadline {
-                return Err("the search took too long; try again with fewer offsets".to_owned());
-            }
+            self.check_time()?;
             let Some(block) = self.block(map, at)? else { return Ok(Found::Before) };
             step = block.block.search().find(wanted);
         }

@@ -16,6 +16,7 @@ mod delivery;
 mod deposed_leader;
 mod fidelity;
 mod follow_configs;
+mod foreign_writes;
 mod forgotten_topics;
 mod groups;
 mod hung_brokers;

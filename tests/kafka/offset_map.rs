@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::command::run_at;
 use harness::files::LinkFiles;
-use harness::journal::Load;
+use harness::journal::{self, Load};
 use harness::pair::Pair;
 use harness::process::{Process, binary};
 use harness::reader::{Isolation, read};
-use harness::record::Contents;
+use harness::record::{Contents, small};
 use harness::{compaction, topics, verify, wait};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -64,6 +64,14 @@ fn compare(receiver: &Process, arguments: &[&str], partition: &str, from: i64, p
         );
     }
     Ok(offsets.len())
+}
+
+/// Writes a record of another program to the target.
+fn write_as_another(pair: &Pair, topic: &str, timestamp: i64) -> Result<()> {
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", pair.target.bootstrap()).create()?;
+    let record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).payload(b"other").timestamp(timestamp);
+    producer.send(record).map_err(|(error, _)| error)?;
+    Ok(producer.flush(PATIENCE)?)
 }
 
 /// Returns where each record of a partition went: records arrive in order, so that the numbers of both are the same.
@@ -171,4 +179,46 @@ fn every_record_is_where_translate_says() -> Result<()> {
     let receiver = files.receiver.start()?;
     receiver.admin.wait_for("the receiver to listen", PATIENCE, |status| !status["listen"].is_null())?;
     compare(&receiver, &[], &format!("{topic}/0"), 0, &pairs(&source, &target, &topic, 0)?).map(drop)
+}
+
+#[test]
+fn a_time_leads_to_the_first_carried_record_since_then() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "times", PARTITIONS)?;
+    let files = LinkFiles::new(&topics::unique("times"), &pair.source, &pair.target, &[&topic])?;
+    let (receiver, _sender) = files.start()?;
+    // Their markers in the target are of today, so that its index of times leads to the first of them. The times of the
+    // records go back once.
+    let mut times = Vec::new();
+    for numbers in [0..200, 500..600, 300..400] {
+        let records = small(numbers);
+        journal::write(&pair.source, &topic, 0, &records)?;
+        times.extend(records.iter().map(|record| record.timestamp));
+        let all = times.len();
+        let are_carried = |status: &Value| status["links"][0]["counts"]["records"] == all;
+        receiver.admin.wait_for("the records to be committed", PATIENCE, are_carried)?;
+        write_as_another(&pair, &topic, times[0] + 450)?;
+        abort_in_target(&pair, &topic)?;
+    }
+    let target = read(&pair.target, &[&topic], Isolation::Committed)?;
+    let source = read(&pair.source, &[&topic], Isolation::Committed)?;
+    let arrived: BTreeMap<u64, i64> = target.partition(&topic, 0).iter().map(|at| (at.digest, at.offset)).collect();
+    let digests: Vec<u64> = source.partition(&topic, 0).iter().map(|record| record.digest).collect();
+    ensure!(digests.len() == times.len(), "{} records at the source", digests.len());
+    for arguments in [&["--json"][..], &["--json", "--reverse"]] {
+        for number in [0, 1, 199, 200, 300, 399, 400, 450, 500, 599] {
+            let asked = format!("{topic}/0@2025-10-09T08:53:20.{number:03}Z");
+            let shown = run_at(&receiver, &[&["translate", &asked][..], arguments].concat())?;
+            let answer: Value = serde_json::from_str(&shown.printed).with_context(|| format!("{shown:?}"))?;
+            let first = times.iter().position(|time| *time >= times[0] + number).context("a later record")?;
+            let offsets = [first as i64, arrived[&digests[first]]];
+            let [here, there] = if arguments.len() == 1 { offsets } else { [offsets[1], offsets[0]] };
+            ensure!(answer["state"] == "record" && answer["asked"] == *asked, "{answer}");
+            ensure!(
+                answer["asked_offset"] == here && answer["offset"] == there,
+                "{answer}, expected {here} and {there}"
+            );
+        }
+    }
+    run_at(&receiver, &["translate", &format!("{topic}/0@2025-10-09T08:53:20.600Z")])?.expect(1, "not carried yet")
 }

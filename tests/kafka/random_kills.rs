@@ -179,6 +179,12 @@ impl<'a> Scene<'a> {
         written.merge(&self.large.stop()?.written);
         verify::wait_until_delivered(&written, &self.pair.target, "{topic}", PATIENCE)?;
         let verdict = verify::ensure_exactly_once(&written, &self.pair.target, "{topic}")?;
+        // Nothing that the kills left in the target passes for the record of another program.
+        let is_clean = |status: &serde_json::Value| {
+            let found = &status["links"][0]["foreign_writes"];
+            found["waiting"] == 0 && found["unread"] == 0 && found["records"] == 0
+        };
+        self.receiver.admin.wait_for("all gaps to be read", PATIENCE, is_clean)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         let all = read(&self.pair.target, &topics, Isolation::Uncommitted)?.len();
         Ok(format!("{verdict}; {} others were aborted at the target", all - written.len()))

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka::{KafkaError, KafkaFault};
+use receiver::Gap;
 
 use crate::dice::Dice;
 use crate::logs::{Committed, Entry, Late, Logs, Outcome, Place};
@@ -26,6 +27,8 @@ pub(crate) struct Cluster {
     late_initialisations: Vec<String>,
     /// Transactions committed since the oracle last asked, in the order of the decisions.
     decided: Vec<Vec<Committed>>,
+    /// Gaps that lanes have passed on since the oracle last asked.
+    pub(crate) gaps: Vec<Gap>,
     /// Age at which the coordinator aborts an open transaction.
     pub(crate) transaction_timeout: Duration,
     /// Steps per thousand in which an unused transactional id expires.

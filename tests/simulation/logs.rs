@@ -24,6 +24,8 @@ pub(crate) enum Entry {
     /// Key and value of a state record; `None` is a tombstone.
     State(Arc<[u8]>, Option<Arc<[u8]>>),
     Marker,
+    /// Record of another program.
+    Foreign,
 }
 
 struct Stored {
@@ -140,6 +142,23 @@ impl Logs {
         let log = self.logs.get(place).map_or(&[][..], |log| &log.entries);
         let seen = |stored: &&Stored| self.outcomes[stored.transaction as usize] == Outcome::Committed;
         log[from..to].iter().filter(seen).map(|stored| &stored.entry)
+    }
+
+    /// Returns the offsets between two at which readers see this kind of entry.
+    pub(crate) fn committed_at(&self, place: &Place, from: usize, to: usize, is: fn(&Entry) -> bool) -> Vec<usize> {
+        let log = self.logs.get(place).map_or(&[][..], |log| &log.entries);
+        let seen =
+            |at: &usize| self.outcomes[log[*at].transaction as usize] == Outcome::Committed && is(&log[*at].entry);
+        (from..to.min(log.len())).filter(seen).collect()
+    }
+
+    /// Appends records of another program, which are visible at once.
+    pub(crate) fn push_foreign(&mut self, place: &Place, count: u64) {
+        let transaction = self.open_transaction();
+        self.outcomes[transaction as usize] = Outcome::Committed;
+        if let Some(log) = self.logs.get_mut(place).filter(|_| !self.troubled.contains(place)) {
+            log.entries.extend((0..count).map(|_| Stored { entry: Entry::Foreign, transaction }));
+        }
     }
 
     /// Opens a transaction and returns its number.

@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use receiver::StateEntry;
 use receiver::custody::CustodyRecord;
 use receiver::state::{self, JumpRecord, LaneState};
+use receiver::{Gap, StateEntry};
 use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 use crate::cluster::Cluster;
+use crate::dice::Dice;
 use crate::logs::{Committed, Entry, Logs, Place};
 use crate::offset_map::{self, Truth};
 use crate::payload::Payload;
@@ -31,6 +32,8 @@ pub(crate) struct Oracle {
     stable: BTreeMap<Place, usize>,
     /// Offset of the last committed record of each target log.
     last: BTreeMap<Place, usize>,
+    /// Gaps that lanes have passed on.
+    gaps: BTreeMap<Place, Vec<(usize, usize)>>,
     /// Offset of the last committed entry of each state key.
     last_of_key: BTreeMap<(Place, Arc<[u8]>), usize>,
     partitions: BTreeMap<Tp, Seen>,
@@ -121,6 +124,7 @@ impl Oracle {
             start,
             stable: BTreeMap::new(),
             last: BTreeMap::new(),
+            gaps: BTreeMap::new(),
             last_of_key: BTreeMap::new(),
             partitions: BTreeMap::new(),
             truths: BTreeMap::new(),
@@ -240,7 +244,40 @@ impl Oracle {
                 self.stable.insert(place.clone(), to);
             }
         }
-        cluster.take_decided().iter().try_for_each(|transaction| self.take_transaction(transaction, source))
+        cluster.take_decided().iter().try_for_each(|transaction| self.take_transaction(transaction, source))?;
+        std::mem::take(&mut cluster.gaps).into_iter().try_for_each(|gap| self.take_gap(&gap, &cluster.logs))
+    }
+
+    /// Checks that no record of the link is in a gap: it would pass for another program's.
+    fn take_gap(&mut self, gap: &Gap, logs: &Logs) -> Result<(), String> {
+        let place = Place::Data(gap.target.topic.clone(), gap.target.partition);
+        let from = gap.from.0 as usize;
+        let to = gap.to.0 as usize;
+        let ours = logs.committed_at(&place, from, to, |entry| matches!(entry, Entry::Record(_)));
+        self.gaps.entry(place).or_default().push((from, to));
+        if ours.is_empty() { Ok(()) } else { Err(format!("{gap:?} has records of the link, at {ours:?}")) }
+    }
+
+    /// Returns a place where another program may write: one that the link has written.
+    pub(crate) fn written(&self, dice: &Dice) -> Option<Place> {
+        let data = || self.last.keys().filter(|place| matches!(place, Place::Data(..)));
+        data().nth(dice.below(data().count().max(1) as u64) as usize).cloned()
+    }
+
+    /// Checks that every record of another program before the link's last one is in a gap. Returns their number, and that
+    /// of the offsets in gaps.
+    pub(crate) fn check_gaps(&self, logs: &Logs) -> Result<(usize, usize), String> {
+        let mut foreign = 0;
+        for (place, last) in self.last.iter().filter(|(place, _)| matches!(place, Place::Data(..))) {
+            let gaps = self.gaps.get(place).map_or(&[][..], Vec::as_slice);
+            for at in logs.committed_at(place, 0, *last, |entry| matches!(entry, Entry::Foreign)) {
+                foreign += 1;
+                if !gaps.iter().any(|(from, to)| (*from..*to).contains(&at)) {
+                    return Err(format!("{place:?}: the record of another program at {at} is in no gap: {gaps:?}"));
+                }
+            }
+        }
+        Ok((foreign, self.gaps.values().flatten().map(|(from, to)| to - from).sum()))
     }
 
     fn take_transaction(&mut self, transaction: &[Committed], source: &Source) -> Result<(), String> {
@@ -273,7 +310,7 @@ impl Oracle {
         let before = match entry {
             Entry::Record(_) => self.last.insert(place.clone(), *offset),
             Entry::State(key, Some(_)) => self.last_of_key.insert((place.clone(), key.clone()), *offset),
-            Entry::State(_, None) | Entry::Marker => None,
+            Entry::State(_, None) | Entry::Marker | Entry::Foreign => None,
         };
         match before.filter(|before| before > offset) {
             Some(before) => Err(format!("{place:?}: offset {offset} was committed after {before}")),

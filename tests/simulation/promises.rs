@@ -167,6 +167,34 @@ fn processes_contend_while_transactions_hang() {
     assert!(number("SEED").is_some() || escapes.into_inner() > 20, "few lanes changed their transactional ids");
 }
 
+#[test]
+fn what_another_program_writes_is_in_a_gap_that_is_read() {
+    let totals = RefCell::new((0, 0, 0));
+    let written_to = |scenario: &mut Scenario| {
+        // A process that dies forgets the gaps that it has found last.
+        scenario.losing = 0;
+        scenario.killing = 0;
+        scenario.moving = 0;
+        scenario.others.clear();
+        scenario.poisons = 0;
+        scenario.trimming = 0;
+        scenario.foreign = 60;
+        scenario.failing = scenario.failing.min(20);
+    };
+    for_seeds(number("SIM_SEEDS").unwrap_or(200), written_to, |world| {
+        world.run()?;
+        let (foreign, read) = world.check_gaps()?;
+        let mut total = Counts::default();
+        world.links[0].receiver.add_counts(&mut total);
+        let mut totals = totals.borrow_mut();
+        *totals = (totals.0 + foreign, totals.1 + read, totals.2 + total.recoveries);
+        Ok(())
+    });
+    let totals = totals.into_inner();
+    println!("{} records of another program, {} offsets to read, {} recoveries", totals.0, totals.1, totals.2);
+    assert!(number("SEED").is_some() || (totals.0 > 500 && totals.2 > 100), "little happened: {totals:?}");
+}
+
 fn class(name: &str, lanes: u16) -> ClassRequest {
     ClassRequest { name: name.to_owned(), lanes, strict: false }
 }

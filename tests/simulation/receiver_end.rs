@@ -297,6 +297,7 @@ impl ReceiverEnd {
 
     fn collect(&mut self, index: usize, replies: &mut Vec<Control>) {
         let lane = &mut self.lanes[index].lane;
+        self.cluster.lock().unwrap().gaps.extend(lane.take_gaps().into_parts().0);
         if index >= usize::from(self.scenario.lanes()) {
             // Its session has ended.
             while lane.poll_reply().is_some() {}

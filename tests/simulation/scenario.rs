@@ -70,6 +70,8 @@ pub(crate) struct Scenario {
     pub(crate) trimming: u64,
     /// Steps per thousand in which an operator resumes a partition.
     pub(crate) lifting: u64,
+    /// Steps per thousand in which another program writes to a target partition.
+    pub(crate) foreign: u64,
     /// Number of steps before faults end and everything must arrive.
     pub(crate) steps: u64,
     pub(crate) bug: Option<Bug>,
@@ -113,6 +115,7 @@ impl Scenario {
             skipping: [0, 500, 1000][dice.below(3) as usize],
             trimming: [0, 0, 0, 0, 10][dice.below(5) as usize],
             lifting: [0, 20, 100][dice.below(3) as usize],
+            foreign: 0,
             steps,
             bug: None,
         }

@@ -383,7 +383,7 @@ pub(crate) fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<StateEnt
         match entry {
             Entry::State(key, Some(value)) => drop(last.insert(key.to_vec(), (at, value.to_vec()))),
             Entry::State(key, None) => drop(last.remove(&**key)),
-            Entry::Record(_) | Entry::Marker => {}
+            Entry::Record(_) | Entry::Marker | Entry::Foreign => {}
         }
     }
     let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();

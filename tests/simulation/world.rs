@@ -161,6 +161,11 @@ impl World {
         Err(format!("never finished: {missing:?}, in flight {:?}", self.links[0].sender.in_flight()))
     }
 
+    /// Checks that what another program wrote is in gaps; see [`Oracle::check_gaps`].
+    pub(crate) fn check_gaps(&self) -> Result<(usize, usize), String> {
+        self.oracle.check_gaps(&self.cluster.lock().unwrap().logs)
+    }
+
     fn is_stable(&self) -> bool {
         self.cluster.lock().unwrap().logs.is_stable()
     }
@@ -220,6 +225,9 @@ impl World {
                 self.links.remove(gone);
             }
         }
+        if self.scenario.foreign > 0 && self.dice.chance(self.scenario.foreign) {
+            self.write_as_another();
+        }
         self.change_leaders();
         self.trouble_partitions();
         self.trouble_coordinators();
@@ -243,6 +251,14 @@ impl World {
             let calls = self.dice.below(40);
             self.trace(|| format!("receiver {index} dies {calls} calls from now"));
             self.links[index].receiver.process.lock().unwrap().dies_in = Some(calls);
+        }
+    }
+
+    fn write_as_another(&mut self) {
+        if let Some(place) = self.oracle.written(&self.dice) {
+            let count = self.dice.within(1, 3);
+            self.trace(|| format!("another program writes {count} records to {place:?}"));
+            self.cluster.lock().unwrap().logs.push_foreign(&place, count);
         }
     }
 

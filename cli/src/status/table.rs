@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use receiver::ForeignWrites;
 use receiver::status::LinkStatus;
 use sender::{PartitionStatus, State, TopicStatus};
 use serde::Deserialize;
@@ -186,6 +187,7 @@ fn served(page: &mut Page, link: &LinkStatus) {
     if link.followed_acls.follow != "off" && !link.followed_acls.follow.is_empty() {
         page.line("acls", &rules_followed(&link.followed_acls));
     }
+    page.line("foreign", &foreign(&link.foreign_writes));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link
         .by_lane
@@ -201,6 +203,20 @@ fn rules_followed(acls: &receiver::AclsStatus) -> String {
     let words: Vec<_> = some.map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
     let words = if words.is_empty() { "no rules".to_owned() } else { words.join(", ") };
     format!("{}: {words}, compared {} ago", acls.follow, duration(age))
+}
+
+/// Records of other programs in the target.
+fn foreign(found: &ForeignWrites) -> String {
+    let ForeignWrites { records, partitions, waiting, unread, failure, .. } = found;
+    let mut words = match records {
+        Some(records) => format!("{} records of other programs", grouped(*records)),
+        None => format!("unknown: {waiting} stretches of offsets wait to be read, {unread} were not read"),
+    };
+    if let Some(first) = partitions.first() {
+        let at = first.first_offset.map_or_else(String::new, |offset| format!("@{offset}"));
+        words += &format!(", such as {}/{}{at}", first.topic, first.partition);
+    }
+    words + &failure.iter().map(|reason| format!("; {reason}")).collect::<String>()
 }
 
 /// Consumer group, as its sender or its receiver shows it.

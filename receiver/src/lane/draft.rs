@@ -1,6 +1,6 @@
 //! A transaction in preparation, as plain data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::ids::{Position, Slot};
@@ -99,6 +99,8 @@ pub struct Draft {
     pub(super) delivered: Delivered,
     /// Blocks of offset maps, in the order in which they were written.
     pub(super) blocks: Vec<(Partition, Block)>,
+    /// Partitions whose records are not where they were predicted.
+    pub(super) corrected: HashSet<Partition>,
     /// The records of a partition have so many gaps between them that the rest has to wait.
     pub(super) is_gapped: bool,
     /// True if this transaction stores that every matching partition was offered.

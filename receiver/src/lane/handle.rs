@@ -18,6 +18,7 @@ use wire::partition::Partition;
 use super::attention::NeedsAction;
 use super::claims::Claim;
 use super::forget::ForgetTopic;
+use super::gaps::Gaps;
 use super::gone_since::MarkGone;
 use super::handover::LaneMessage;
 use super::known_map::{KnownMap, WantedMaps};
@@ -95,6 +96,8 @@ pub struct LaneHandle {
     pub mailbox: Mailbox<Command>,
     /// Counters of the lane, for `status` and metrics.
     pub view: Arc<Lock<View>>,
+    /// Target offsets that have to be read.
+    pub(crate) gaps: Arc<Lock<Gaps>>,
     /// Set once the lane has committed what it could and has ended, after [`Command::Stop`].
     pub ended: Arc<AtomicBool>,
 }
@@ -112,7 +115,7 @@ impl LaneHandle {
 
     /// Makes the handle of a lane that has not begun.
     pub fn new(mailbox: Mailbox<Command>) -> Self {
-        Self { mailbox, view: Arc::default(), ended: Arc::default() }
+        Self { mailbox, view: Arc::default(), gaps: Arc::default(), ended: Arc::default() }
     }
 
     /// Returns whether the lane has ended.

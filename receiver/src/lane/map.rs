@@ -58,9 +58,10 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Ok(());
         }
         let source = &self.open.stored.terms.source_cluster;
-        for (key, record) in corrected {
-            self.parts.target.write_state(&state::partition_key(source, key), Some(&state::encode(record)))?;
+        for (key, record) in &corrected {
+            self.parts.target.write_state(&state::partition_key(source, key), Some(&state::encode(*record)))?;
         }
+        draft.corrected = corrected.into_iter().map(|(key, _)| key.clone()).collect();
         self.drain(draft)
     }
 }

@@ -15,6 +15,7 @@ use wire::partition::Partition;
 use super::blocks::Blocks;
 use super::claims::{Claim, Claims};
 use super::forget::Forgets;
+use super::gaps::Gaps;
 use super::gone_since::GoneSince;
 use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
@@ -51,6 +52,8 @@ pub(super) struct Parts<T> {
     pub(super) ownership: Ownership,
     /// Time of the next transaction, in ms since the Unix epoch.
     pub(super) now: i64,
+    /// Target offsets that have to be read.
+    pub(super) gaps: Gaps,
 }
 
 /// Counters of a lane since its process started.
@@ -181,7 +184,11 @@ impl<T: LaneTarget> Lane<T> {
         let ownership = Ownership::new(Bidder::new(holder));
         let counts = Counts::default();
         let room = TransactionRoom::default();
-        Self { parts: Parts { id, target, memory, room, replies, messages, counts, ownership, now: 0 }, open: None }
+        let gaps = Gaps::default();
+        Self {
+            parts: Parts { id, target, memory, room, replies, messages, counts, ownership, now: 0, gaps },
+            open: None,
+        }
     }
 
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {

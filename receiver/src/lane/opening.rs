@@ -54,7 +54,7 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.messages.clear();
         let gone_since = GoneSince::stored(state.gone);
         let marks = gone_since.has_any().then(|| gone_since.message());
-        self.open = Some(Open {
+        let open = self.open.insert(Open {
             not_offered: state.partitions.keys().cloned().collect(),
             gone: HashSet::new(),
             orphan_changes: 0,
@@ -85,6 +85,7 @@ impl<T: LaneTarget> Lane<T> {
                 jumps: Arc::new(state.jumps),
             },
         });
+        open.find_stored_gaps(&mut self.parts.gaps);
         self.parts.replies.push_back(Control::LaneOpen { lane, epoch });
         self.parts.replies.extend(marks);
         Ok(epoch)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
 
+use super::gaps::Gaps;
 use super::left_out;
 use super::open_lane::{Lane, Open, OpenLane, Parts};
 use super::ownership::{Attempt, Secured, custody_entries};
@@ -57,7 +58,7 @@ impl<T: LaneTarget> Lane<T> {
 
 impl<T: LaneTarget> OpenLane<'_, T> {
     fn recover(&mut self) -> Result<(), RecoverError> {
-        let Parts { id, target, ownership, counts, .. } = &mut *self.parts;
+        let Parts { id, target, ownership, counts, gaps, .. } = &mut *self.parts;
         let stored = &self.open.stored;
         let fold = |entries: Vec<StateEntry>| fold_owned(*id, stored, &entries);
         let before = fold(target.read_state(Extent::LastStable)?)?;
@@ -79,7 +80,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.open.unwritable.get_or_insert_default();
             tracing::info!(lane = %id, writer = state.custody.present.writer.as_str(), "lane continues through another transactional id");
         }
-        counts.skipped += self.open.replay_from(*state)?;
+        counts.skipped += self.open.replay_from(*state, gaps)?;
         Ok(())
     }
 }
@@ -99,10 +100,13 @@ fn lost(stored: &Stored, custody: &CustodyRecord) -> RecoverError {
 impl Open {
     /// Continues from the stored state. Returns the number of records that the unknown transaction has left out, if it
     /// was committed.
-    fn replay_from(&mut self, state: LaneState) -> Result<u64, RecoverError> {
+    fn replay_from(&mut self, state: LaneState, gaps: &mut Gaps) -> Result<u64, RecoverError> {
         let unknown = self.unknown.take().unwrap_or_default();
         let happened = self.check(&unknown, &state.partitions)?;
         let known = std::mem::replace(&mut self.stored.partitions, state.partitions);
+        if happened {
+            self.find_gaps_of_unknown(unknown.keys(), &known, gaps);
+        }
         for (key, record) in &mut self.stored.partitions {
             // The known end may be newer than the stored one: it comes from delivery reports.
             let known = known.get(key).map_or(Position(0), |known| known.target_end);

@@ -516,6 +516,7 @@ impl<T: Target> LaneRunner<T> {
             let before = std::mem::replace(&mut self.needs_action, Arc::new(NeedsAction::of(&self.lane)));
             self.needs_action.report_orphans(self.lane.id(), &before);
         }
+        self.handle.gaps.lock().append(self.lane.take_gaps());
         let mut view = self.handle.view.lock();
         view.lane = self.lane.id();
         view.epoch = self.lane.epoch();

@@ -20,6 +20,8 @@ pub(super) struct OpenSlot {
     pub(super) from_committed: Position,
     /// A closed slot's runs are dropped.
     pub(super) closed: bool,
+    /// The lane's present producer has committed records here: its marker is the one offset after them.
+    pub(super) continues: bool,
     pub(super) search: RejectedRecordSearch,
     /// Policy that leaves out refused records; without one, the partition halts at the first.
     pub(super) skips: Option<Arc<str>>,
@@ -43,6 +45,7 @@ impl Slots {
             from,
             from_committed: from,
             closed: false,
+            continues: false,
             search: RejectedRecordSearch::default(),
             skips: offered.skips_refused.clone(),
         };
@@ -104,10 +107,11 @@ impl Slots {
         self.by_number.values().any(|slot| !slot.closed && slot.search.is_active())
     }
 
-    /// Takes every slot back to its last committed frame.
+    /// Takes every slot back to its last committed frame, for another producer.
     pub(super) fn rewind(&mut self) {
         for slot in self.by_number.values_mut() {
             slot.from = slot.from_committed;
+            slot.continues = false;
         }
     }
 }

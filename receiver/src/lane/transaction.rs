@@ -422,6 +422,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         };
         self.parts.counts = self.parts.counts + committed;
         let open = &mut *self.open;
+        open.find_gaps(&draft, &mut self.parts.gaps);
         open.keep_alive = false;
         if draft.filter_complete {
             open.stored.record.filter_hash = Some(open.stored.terms.filter_hash);

@@ -67,6 +67,8 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Access control lists of the plan by state: made, to-make, exists, held-back, not-carried, not-followed, to-remove, failed";
     Gauge "causeway_receiver_acls_age_seconds", |l| l.followed_acls.age_seconds,
         "Time since access control lists were last compared with the target; absent before that";
+    Gauge "causeway_receiver_foreign_records", |l| l.foreign_writes.records.map(|records| records as f64),
+        "Records of other programs found in the target partitions; absent while none was found and not everything was read";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_skipped_records", |l| l.counts.skipped,
         "Records left out by policy because the target refuses them";
@@ -113,6 +115,7 @@ mod tests {
     use super::*;
     use crate::groups::board::{GroupStatus, GroupsStatus};
     use crate::link::acls::board::AclsStatus;
+    use crate::link::foreign::board::{ForeignPartition, ForeignWrites};
     use crate::report::status::LaneStatus;
 
     const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
@@ -138,6 +141,12 @@ mod tests {
             weaker_topics: Some(1),
             consumer_groups: GroupsStatus { groups: Some(1), offsets: closes.clone(), age_seconds: Some(1.0) },
             followed_acls: AclsStatus { follow: "on".into(), rules: closes.clone(), age_seconds: Some(1.0) },
+            foreign_writes: ForeignWrites {
+                records: Some(1),
+                partitions: vec![ForeignPartition { first_offset: Some(7), ..ForeignPartition::default() }],
+                failure: Some("orders/0: refused".into()),
+                ..ForeignWrites::default()
+            },
             sender_condition: Some(PeerStatus { trouble: vec!["source cluster".into()], ..PeerStatus::default() }),
             closes,
             ..LinkStatus::default()
@@ -163,6 +172,7 @@ mod tests {
         );
         let sources = [
             include_str!("status.rs"),
+            include_str!("../link/foreign/board.rs"),
             include_str!("../groups/board.rs"),
             include_str!("../link/acls/board.rs"),
             include_str!("../lane/open_lane.rs"),

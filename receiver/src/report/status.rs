@@ -19,6 +19,7 @@ use crate::lane::handle::{LaneHandle, View};
 use crate::lane::memory::DecodeMemory;
 use crate::link::acls::board::{AclStatus, AclsStatus};
 use crate::link::condition;
+use crate::link::foreign::board::ForeignWrites;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::report::readiness::Facts;
@@ -147,6 +148,8 @@ pub struct LinkStatus {
     pub consumer_groups: GroupsStatus,
     /// Access control lists that it follows.
     pub followed_acls: AclsStatus,
+    /// Records that [other programs](../troubleshoot.md#foreign-writes) wrote to its target partitions.
+    pub foreign_writes: ForeignWrites,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -341,6 +344,7 @@ impl LinkStatus {
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
         let own = own.chain(link.weaker.problems()).chain(link.following.trouble()).chain(link.groups.trouble());
         let own = own.chain(link.acls.trouble());
+        let own = own.chain(link.foreign.lock().trouble(Instant::now()));
         let trouble = own.chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
@@ -372,6 +376,7 @@ impl LinkStatus {
             weaker_topics: link.weaker.count(),
             consumer_groups: link.groups.status(),
             followed_acls: link.acls.status(settings.acls.follow.word()),
+            foreign_writes: link.foreign.lock().status(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kafka::catalog::Catalog;
-use kafka::log::{LogError, LogReader, OffsetEntry, TimedEntry};
+use kafka::catalog::{Bounds, Catalog};
+use kafka::log::{FirstSince, LogError, LogReader, OffsetEntry, Seen, TimedEntry};
 use kafka::producer::{InFlight, ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
-use wire::ids::{LaneId, Offset};
+use wire::ids::{LaneId, Offset, Position};
 use wire::origin;
 
 use super::custody::WriterId;
@@ -23,6 +23,8 @@ use super::{
 
 /// Offsets before a block that are read with it: one fetch has them anyway, and the next search may need them.
 const BLOCKS_BEFORE: i64 = 128;
+/// Bytes of records that one search of a time reads.
+const SEARCHED_BYTES: u64 = 64 << 20;
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,21 @@ pub struct KafkaTarget {
     config: KafkaTargetConfig,
     /// Reader of state partitions. All lanes share its connections. It is started with the first of them.
     log: Lock<Option<LogReader>>,
+    records: Arc<RecordReader>,
+}
+
+/// Reader of data partitions, which is started with the first reading.
+#[derive(Default)]
+struct RecordReader(Lock<Option<LogReader>>);
+
+impl RecordReader {
+    fn get(&self, clients: &Clients) -> Result<LogReader, KafkaError> {
+        let mut log = self.0.lock();
+        if let Some(log) = &*log {
+            return Ok(log.clone());
+        }
+        Ok(log.insert(LogReader::start_small(&clients.properties, &clients.name)?).clone())
+    }
 }
 
 /// Dependencies that writers and readers share.
@@ -60,7 +77,7 @@ impl KafkaTarget {
     /// Makes a target for the process `name`; it connects when its first lane is opened.
     pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>, name: &str) -> Self {
         let clients = Clients { properties: Arc::new(properties), catalog, name: name.into() };
-        Self { clients, config, log: Lock::default() }
+        Self { clients, config, log: Lock::default(), records: Arc::default() }
     }
 
     fn log(&self) -> Result<LogReader, KafkaError> {
@@ -89,7 +106,8 @@ impl Target for KafkaTarget {
     }
 
     fn states(&self) -> Result<KafkaStates, KafkaError> {
-        Ok(KafkaStates { clients: self.clients.clone(), config: self.config, log: self.log()? })
+        let records = Arc::clone(&self.records);
+        Ok(KafkaStates { clients: self.clients.clone(), config: self.config, log: self.log()?, records })
     }
 }
 
@@ -113,6 +131,7 @@ pub struct KafkaStates {
     clients: Clients,
     config: KafkaTargetConfig,
     log: LogReader,
+    records: Arc<RecordReader>,
 }
 
 impl KafkaWriter {
@@ -301,16 +320,26 @@ impl StateAccess for KafkaStates {
     fn read_blocks(&mut self, map: &TargetPartition, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
         let read = match self.log.read_near(&map.topic, map.partition, near, BLOCKS_BEFORE) {
             Err(LogError::Kafka(error)) if error.fault == KafkaFault::UnknownTopic => return Ok(Vec::new()),
-            Err(LogError::Kafka(error)) => return Err(error.into()),
-            Err(error) => {
-                let fault = KafkaFault::Unavailable;
-                return Err(KafkaError { doing: format!("read of {map}"), reason: error.to_string(), fault }.into());
-            }
-            Ok(read) => read,
+            read => read.map_err(|error| unreadable(map, error))?,
         };
         let block =
             |OffsetEntry { offset, entry: (key, value) }| Some(StoredBlock { offset, key: key?, value: value? });
         Ok(read.into_iter().filter_map(block).collect())
+    }
+
+    fn count_records(&mut self, at: &TargetPartition, bounds: Bounds) -> Result<Seen, TargetError> {
+        let log = self.records.get(&self.clients)?;
+        log.count_within(&at.topic, at.partition, bounds).or_else(|error| match error {
+            // Nothing is known of what was deleted.
+            LogError::Deleted { .. } => Ok(Seen::default()),
+            error => Err(unreadable(at, error)),
+        })
+    }
+
+    fn first_since(&mut self, at: &TargetPartition, from: Position, since: i64) -> Result<FirstSince, TargetError> {
+        let log = self.records.get(&self.clients)?;
+        let found = log.first_since(&at.topic, at.partition, from, since, SEARCHED_BYTES);
+        found.map_err(|error| unreadable(at, error))
     }
 
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
@@ -350,6 +379,17 @@ impl KafkaTargetConfig {
             memory: self.writer_memory,
             zstd_topics,
             in_flight,
+        }
+    }
+}
+
+/// Returns the error of a read that may succeed later.
+fn unreadable(at: &TargetPartition, error: LogError) -> TargetError {
+    match error {
+        LogError::Kafka(error) => error.into(),
+        error => {
+            let fault = KafkaFault::Unavailable;
+            KafkaError { doing: format!("read of {at}"), reason: error.to_string(), fault }.into()
         }
     }
 }

@@ -127,6 +127,17 @@ impl MapPart<'_> {
         self.0.ranges.iter()
     }
 
+    /// Returns the target offsets from `from` on that are before or between records of the part: each gap's first offset,
+    /// and that of the record after it.
+    pub fn gaps_after(&self, from: Position) -> impl Iterator<Item = (Position, Position)> {
+        let mut reached = from;
+        self.ranges().filter_map(move |range| {
+            let gap = (reached, Position(range.target.0));
+            reached = reached.max(range.end().target);
+            (gap.0 < gap.1).then_some(gap)
+        })
+    }
+
     /// Returns the block to read next in search of an offset before this part: the block that has it, or else the
     /// oldest known one after it. `None`: no block is that old.
     pub fn block_before(&self, is_after: impl Fn(&Ends) -> bool) -> Option<BlockRef> {

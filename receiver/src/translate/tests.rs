@@ -1,5 +1,6 @@
 //! Answers from maps whose older ranges are in blocks.
 
+use testkit::MemoryCatalog;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
@@ -20,6 +21,10 @@ impl StoredMaps for MapTopic {
     fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
         assert_eq!((link, lane), ("l", LANE));
         Ok(self.0.iter().filter(|block| block.offset == near).cloned().collect())
+    }
+
+    fn first_since(&self, _: &TargetPartition, _: Position, _: i64) -> Result<FirstSince, TargetError> {
+        Ok(FirstSince::Nowhere)
     }
 }
 
@@ -62,7 +67,8 @@ fn carried() -> (KnownMap, MapTopic) {
 /// Translates one offset. Returns the state and the offset of the answer.
 fn answer(known: &KnownMaps, translator: &Translator, offset: &str, reverse: bool) -> (TranslationState, Option<i64>) {
     let request = TranslateRequest { link: None, reverse, offsets: vec![offset.parse().expect("an offset")] };
-    let search = Search { translator, link: "l", deadline: Instant::now() + WITHIN };
+    let catalog = MemoryCatalog::new("target");
+    let search = Search { translator, link: "l", catalog: &catalog, deadline: Instant::now() + WITHIN };
     let answer = search.answer(known, &request.queries().expect("valid")[0]).expect("found");
     (answer.state, answer.offset)
 }

@@ -226,3 +226,19 @@ fn forgotten_ranges_are_before_the_map() {
     assert_eq!(carried.find(Wanted::Target(Offset(86))).0, Found::Before);
     assert_eq!(carried.find(Wanted::Target(Offset(87))).0, Found::Record(Offset(carried.truth[&87])));
 }
+
+#[test]
+fn gaps_are_what_no_record_covers() {
+    let mut map = PartitionMap::beginning(Position(0));
+    for (source, target) in [(0, 5), (1, 6), (2, 9), (3, 11)] {
+        map.append(Offset(source));
+        map.predict();
+        map.prove([target].into_iter().collect(), Position(source + 1));
+    }
+    let gaps =
+        |from| map.search().unwrap().gaps_after(Position(from)).map(|(from, to)| (from.0, to.0)).collect::<Vec<_>>();
+    assert_eq!(gaps(0), [(0, 5), (7, 9), (10, 11)]);
+    assert_eq!(gaps(6), [(7, 9), (10, 11)]);
+    assert_eq!(gaps(8), [(8, 9), (10, 11)]);
+    assert!(gaps(12).is_empty());
+}
