@@ -1,5 +1,7 @@
 //! `causeway status`: asks a running process on its admin port what it is doing.
 
+mod acls;
+mod foreign_writes;
 mod table;
 
 use std::io::{IsTerminal, Write};

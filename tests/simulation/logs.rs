@@ -152,7 +152,7 @@ impl Logs {
         (from..to.min(log.len())).filter(seen).collect()
     }
 
-    /// Appends records of another program, which are visible at once.
+    /// Appends records of another program, which are visible immediately.
     pub(crate) fn push_foreign(&mut self, place: &Place, count: u64) {
         let transaction = self.open_transaction();
         self.outcomes[transaction as usize] = Outcome::Committed;

@@ -1,6 +1,6 @@
 //! Suites of tests that measure time next to each other: what fails is repeated alone, once, and named either way.
 //!
-//! A machine of two cores runs several clusters at once. A test whose limit passed because of its neighbours passes
+//! A machine of two cores runs several clusters together. A test whose limit passed because of its neighbours passes
 //! alone; one that found a bug fails again, nearly always. Neither is hidden: the summary of the gate names both.
 
 use std::io::{BufRead, BufReader};

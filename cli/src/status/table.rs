@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
-use receiver::ForeignWrites;
 use receiver::status::LinkStatus;
 use sender::{PartitionStatus, State, TopicStatus};
 use serde::Deserialize;
 use service::format::{bytes, duration, grouped};
 use service::status::{HaltedPartition, Tally};
+
+use super::acls;
+use super::foreign_writes::foreign_writes;
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
@@ -46,7 +48,7 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
         page.line("left out", &format!("{count} {topics} {words}"));
     }
     if status.followed_acls.on {
-        page.line("acls", &rules_read(&status.followed_acls));
+        page.line("acls", &acls::read(&status.followed_acls));
     }
     if status.consumer_groups.on {
         page.line("groups", &groups_read(&status.consumer_groups));
@@ -185,38 +187,15 @@ fn served(page: &mut Page, link: &LinkStatus) {
         page.line("groups", &format!("{groups} groups: {}{age}", states(&link.consumer_groups.offsets)));
     }
     if link.followed_acls.follow != "off" && !link.followed_acls.follow.is_empty() {
-        page.line("acls", &rules_followed(&link.followed_acls));
+        page.line("acls", &acls::followed(&link.followed_acls));
     }
-    page.line("foreign", &foreign(&link.foreign_writes));
+    page.line("foreign", &foreign_writes(&link.foreign_writes));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link
         .by_lane
         .iter()
         .map(|lane| vec![lane.lane.to_string(), opened(lane.epoch), grouped(lane.records), bytes(lane.held_bytes)]);
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
-}
-
-fn rules_followed(acls: &receiver::AclsStatus) -> String {
-    let Some(age) = acls.age_seconds else { return format!("{}; no plan yet", acls.follow) };
-    let counts = acls.rules.counts();
-    let some = counts.iter().filter(|(_, count)| *count > 0);
-    let words: Vec<_> = some.map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
-    let words = if words.is_empty() { "no rules".to_owned() } else { words.join(", ") };
-    format!("{}: {words}, compared {} ago", acls.follow, duration(age))
-}
-
-/// Records of other programs in the target.
-fn foreign(found: &ForeignWrites) -> String {
-    let ForeignWrites { records, partitions, waiting, unread, failure, .. } = found;
-    let mut words = match records {
-        Some(records) => format!("{} records of other programs", grouped(*records)),
-        None => format!("unknown: {waiting} stretches of offsets wait to be read, {unread} were not read"),
-    };
-    if let Some(first) = partitions.first() {
-        let at = first.first_offset.map_or_else(String::new, |offset| format!("@{offset}"));
-        words += &format!(", such as {}/{}{at}", first.topic, first.partition);
-    }
-    words + &failure.iter().map(|reason| format!("; {reason}")).collect::<String>()
 }
 
 /// Consumer group, as its sender or its receiver shows it.
@@ -250,13 +229,6 @@ fn states(offsets: &Tally) -> String {
     let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).collect();
     let words: Vec<_> = some.iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
     if words.is_empty() { "no offsets".to_owned() } else { words.join(", ") }
-}
-
-fn rules_read(acls: &sender::AclsStatus) -> String {
-    let (Some(topics), Some(groups), Some(age)) = (acls.topic_rules, acls.group_rules, acls.age_seconds) else {
-        return "unknown: they have not been read yet".to_owned();
-    };
-    format!("{topics} rules for topics, {groups} for groups, read {} ago", duration(age))
 }
 
 fn groups_read(groups: &sender::GroupsStatus) -> String {

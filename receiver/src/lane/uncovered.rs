@@ -22,7 +22,7 @@ use crate::target::state::PartitionRecord;
 fn end(record: &PartitionRecord) -> Option<Position> {
     let end = record.map.search().as_ref().and_then(MapPart::end).map(|end| end.target);
     // Before the first record, everything after the end that was found when the partition joined is a gap.
-    end.or((record.delivered == 0).then_some(record.target_end))
+    end.or_else(|| (record.delivered == 0).then_some(record.target_end))
 }
 
 impl<T: LaneTarget> Lane<T> {

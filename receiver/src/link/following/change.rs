@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Cluster that requires segments of 1 MiB, refuses a compression of `none`, and lets nobody alter `secret`.
+    /// Cluster that requires segments of 1 MiB, refuses a compression of `none`, and lets no one alter `secret`.
     #[derive(Default)]
     struct Strict(Lock<Vec<TopicChange>>);
 

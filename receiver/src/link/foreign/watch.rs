@@ -58,6 +58,8 @@ struct Known {
     failures: u32,
     /// It is in `due`, or being read.
     is_planned: bool,
+    /// Why its last reading failed.
+    failure: Option<String>,
 }
 
 /// Gaps and findings of one link.
@@ -68,8 +70,6 @@ pub(crate) struct ForeignWatch {
     due: BTreeSet<(Instant, TargetPartition)>,
     waiting: usize,
     unread: u64,
-    /// Why the last reading failed.
-    failure: Option<String>,
     last_found: Option<Instant>,
 }
 
@@ -134,7 +134,6 @@ impl ForeignWatch {
                     known.found.first = known.found.first.or(seen.first);
                 }
                 self.waiting -= known.advance(to);
-                self.failure = None;
             }
             Reading::Gone => {
                 self.unread += 1;
@@ -143,7 +142,7 @@ impl ForeignWatch {
             Reading::Failed(reason) => {
                 due += (RETRY * 2u32.saturating_pow(known.failures)).min(RETRY_MAX);
                 known.failures = (known.failures + 1).min(8);
-                self.failure = Some(reason);
+                known.failure = Some(reason);
             }
         }
         known.is_planned = !known.gaps.is_empty();
@@ -167,9 +166,9 @@ impl ForeignWatch {
         self.unread
     }
 
-    /// Returns why gaps that wait could not be read.
+    /// Returns why gaps of a partition that wait could not be read.
     pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref().filter(|_| self.waiting > 0)
+        self.partitions.values().find_map(|known| known.failure.as_deref())
     }
 
     /// Time at which records of other programs were last found.
@@ -182,6 +181,7 @@ impl Known {
     /// Notes that the first gap was read up to here. Returns how many gaps are done.
     fn advance(&mut self, to: Position) -> usize {
         self.failures = 0;
+        self.failure = None;
         self.read_to = self.read_to.max(to);
         let Some(first) = self.gaps.front_mut() else { return 0 };
         if to < first.1 {
