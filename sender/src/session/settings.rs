@@ -233,8 +233,11 @@ mod tests {
         (0..count).map(|n| Arc::from(format!("t{n:03}"))).collect()
     }
 
+    /// Topics and the number of their settings.
+    type Sizes = Vec<(String, usize)>;
+
     /// Names of the topics in each message, with the number of their settings.
-    fn announced(messages: Vec<Control>) -> (Vec<Vec<(String, usize)>>, Vec<Vec<(String, usize)>>) {
+    fn announced(messages: Vec<Control>) -> (Vec<Sizes>, Vec<Sizes>) {
         let mut effective = Vec::new();
         let mut own = Vec::new();
         for message in messages {
