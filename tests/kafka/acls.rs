@@ -142,6 +142,7 @@ impl World {
         files.sender.set("groups", "include", &format!("[{group:?}]")).set("groups", "interval", "\"1 s\"");
         files.sender.set("acls", "follow", "true").set("acls", "interval", &format!("\"{} s\"", INTERVAL.as_secs()));
         files.receiver.set("[links]", "follow_acls", &format!("{follow:?}"));
+        files.receiver.set("[links]", "acl_groups", "[\".*\"]");
         files.receiver.set("[links]", "acl_exclude", "[\"User:sender\", \"User:receiver\"]");
         Ok(Self { secured, topic, group, written, files })
     }

@@ -8,7 +8,7 @@ use service::config::{Address, ProcessSettings, Properties, ReadSection, Section
 use service::logging::LogSettings;
 use service::names::{InstanceName, LinkName, PeerName};
 use service::tls::TlsFiles;
-use service::topics::TopicFilter;
+use service::topics::{TopicFilter, TopicPattern};
 use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
@@ -125,8 +125,11 @@ service::settings! {
         /// the first rule that matches counts. Everyone is followed only if a rule names `User:*`.
         acl_principals: Vec<PrincipalRule> = default(r#"["User:{name}"]"#),
             "a list of rules, such as `User:{name}` or `User:fra-{name} -> User:{name}`", live;
-        /// Principals of the source whose rules are not followed.
+        /// Principals whose rules are not followed, by their names at the source or in the target.
         acl_exclude: Vec<PrincipalPattern> = default("[]"), "a list of principals, such as `User:admin` or `User:ops-{name}`", live;
+        /// Groups of the source whose rules are followed: none without an entry, because a sender that names a group of
+        /// this cluster's own could let others into it.
+        acl_groups: Vec<TopicPattern> = default("[]"), "a list of names and patterns of groups, such as `billing` or `app-.*`", live;
         /// The part of `memory` that this link may use.
         memory: Option<Size> = otherwise("an equal part of what other links leave"), "a size, such as `64 MiB`",
             [r#""8 MiB""#, r#""256 GiB""#];
@@ -152,6 +155,7 @@ impl LinkConfig {
             follow: self.follow_acls,
             principals: self.acl_principals.clone(),
             exclude: self.acl_exclude.clone(),
+            groups: self.acl_groups.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service::config::value::{choice, text};
 use service::config::{DeValue, Rejection, Setting};
+use service::topics::TopicPattern;
 
 /// The place of any text in a rule.
 const PLACE: &str = "{name}";
@@ -37,11 +38,13 @@ pub struct PrincipalRule {
 }
 
 /// Settings of a link about access control lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AclRules {
     pub(crate) follow: FollowAcls,
     pub(crate) principals: Vec<PrincipalRule>,
     pub(crate) exclude: Vec<PrincipalPattern>,
+    /// Groups of the source whose rules are followed.
+    pub(crate) groups: Vec<TopicPattern>,
 }
 
 impl FollowAcls {
@@ -57,10 +60,17 @@ impl FollowAcls {
 impl AclRules {
     /// Returns the principal of the target with the rule that names it; `None` if this one is not followed.
     pub(crate) fn apply(&self, principal: &str) -> Option<(String, Arc<str>)> {
-        if self.exclude.iter().any(|pattern| pattern.matched(principal).is_some()) {
+        let is_excluded = |principal: &str| self.exclude.iter().any(|pattern| pattern.matched(principal).is_some());
+        if is_excluded(principal) {
             return None;
         }
-        self.principals.iter().find_map(|rule| Some((rule.apply(principal)?, Arc::clone(&rule.written))))
+        let named = |rule: &PrincipalRule| Some((rule.apply(principal)?, Arc::clone(&rule.written)));
+        self.principals.iter().find_map(named).filter(|(target, _)| !is_excluded(target))
+    }
+
+    /// Returns whether the rules of this group of the source may be followed.
+    pub(crate) fn names_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|pattern| pattern.matches(group))
     }
 }
 
@@ -141,6 +151,7 @@ impl AclRules {
             follow,
             principals: principals.iter().map(|rule| PrincipalRule::parse(rule).expect("a rule")).collect(),
             exclude: exclude.iter().map(|pattern| PrincipalPattern::parse(pattern).expect("a pattern")).collect(),
+            groups: vec![TopicPattern::parse(".*").expect("a pattern")],
         }
     }
 }

@@ -64,9 +64,15 @@ impl GroupBoard {
         self.read(read).unwrap_or_default()
     }
 
-    /// Returns the names of the groups whose offsets the sender has sent.
-    pub(crate) fn names(&self) -> HashSet<String> {
-        self.read(|sync| sync.states().map(|(group, _)| group.to_owned()).collect()).unwrap_or_default()
+    /// Returns the names of the groups of which the link has committed offsets.
+    pub(crate) fn committed(&self) -> HashSet<String> {
+        let is_committed = |(_, states): &(&str, BTreeMap<OffsetState, u64>)| {
+            [OffsetState::Synced, OffsetState::Behind]
+                .iter()
+                .any(|state| states.get(state).is_some_and(|count| *count > 0))
+        };
+        let read = |sync: &GroupSync| sync.states().filter(is_committed).map(|(group, _)| group.to_owned()).collect();
+        self.read(read).unwrap_or_default()
     }
 
     /// Returns each group.

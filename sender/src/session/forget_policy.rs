@@ -14,6 +14,9 @@ use crate::partitions::policy::Policies;
 /// Time after which a request to forget a topic is made again: the receiver has answered by then.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// Topics that are forgotten together: the queue to the receiver is bounded, and so is its work.
+const FORGOTTEN_TOGETHER: usize = 16;
+
 /// Times of one session.
 #[derive(Default)]
 pub(super) struct ForgetPolicy {
@@ -64,8 +67,10 @@ impl ForgetPolicy {
         self.marks = topics.into_iter().map(mark).collect();
     }
 
-    /// Notes that lane 0 was opened: it may have dropped requests.
+    /// Notes that lane 0 was opened: it may have dropped requests. It tells what it has stored after this, unless that is
+    /// nothing.
     pub(super) fn handle_lane_open(&mut self) {
+        self.marks.clear();
         self.requested.clear();
     }
 
@@ -94,6 +99,7 @@ impl ForgetPolicy {
                     requests.gone.push(one.topic.clone());
                 }
             } else if remaining.is_zero()
+                && requests.forget.len() < FORGOTTEN_TOGETHER
                 && self.tried.get(&one.topic).is_none_or(|tried| now.duration_since(*tried) >= AGAIN)
             {
                 self.tried.insert(one.topic.clone(), now);

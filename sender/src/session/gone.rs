@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::catalog::Catalog;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::control::Control;
 use wire::halt::HaltReason;
@@ -13,6 +15,7 @@ use super::Active;
 use super::forget_policy::Requests;
 use crate::lane::thread::Command;
 use crate::partitions::resume::PendingForget;
+use crate::source::discovery::listing_hash;
 
 /// Time until a partition that the source did not know is offered again, if its topic is still listed then. Two listings
 /// of the topics fit in.
@@ -46,8 +49,15 @@ impl Active<'_> {
     /// Publishes the topics with positions that the source does not have, logs new ones, and forgets those whose time by a
     /// policy is over.
     pub(super) fn publish_gone(&mut self) {
-        let topics = Arc::clone(&self.session.topics.borrow().topics);
+        let (topics, listed_for) = {
+            let listing = self.session.topics.borrow();
+            (Arc::clone(&listing.topics), listing.filter_hash)
+        };
         let filter = self.session.config.now().source.filter();
+        if listed_for != listing_hash(&filter) {
+            // The topics were listed for a former filter: one that this one adds is not missing.
+            return;
+        }
         let mut deleted = self.gone.deleted(&filter, &topics);
         self.gone.report(&deleted);
         let mut requests = Requests::default();
@@ -89,10 +99,10 @@ impl Active<'_> {
                 self.send(Control::MarkGone { topics: topics.to_vec(), gone });
             }
         }
-        for topic in requests.forget {
-            tracing::info!(topic, "a policy forgets a topic that the source has deleted");
-            let reason = "policy: forget-after".to_owned();
-            self.send(Control::Forget { topic, asked: transport::clock::unix_millis(), reason });
+        if !requests.forget.is_empty() {
+            let catalog = Arc::clone(&self.session.offering.catalog);
+            let control = self.part.control.clone();
+            tokio::task::spawn_blocking(move || forget_deleted(&*catalog, &control, requests.forget));
         }
     }
 
@@ -138,5 +148,29 @@ impl Active<'_> {
             return Err(format!("an earlier request to forget {topic} is in progress"));
         }
         Ok(())
+    }
+}
+
+/// Asks the source for each topic by its name, and has those forgotten that it does not know: one that is only hidden by a
+/// missing right is not in a listing either, and neither is any while the source does not answer.
+fn forget_deleted(catalog: &dyn Catalog, control: &mpsc::Sender<Control>, topics: Vec<String>) {
+    let answers = match catalog.describe(&topics) {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::warn!(%error, "no topic is forgotten by a policy: the source does not say whether it has it");
+            return;
+        }
+    };
+    for (topic, answer) in topics.into_iter().zip(answers) {
+        match answer {
+            Err(error) if error.is_unknown_topic() => {
+                tracing::info!(topic, "a policy forgets a topic that the source has deleted");
+                let reason = "policy: forget-after".to_owned();
+                // A session that has ended asks again in the next one.
+                let _ = control.try_send(Control::Forget { topic, asked: transport::clock::unix_millis(), reason });
+            }
+            Err(error) => tracing::warn!(topic, %error, "not forgotten by a policy: it may be hidden, not deleted"),
+            Ok(_) => {}
+        }
     }
 }

@@ -25,6 +25,11 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
 /// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
+/// Returns the hash that tells filters apart.
+pub(crate) fn listing_hash(filter: &TopicFilter) -> u64 {
+    xxh3_64(filter.canonical().as_bytes())
+}
+
 /// Result of one listing, with its filter: a session begins and ends with its filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Discovered {
@@ -107,7 +112,7 @@ impl TopicLister {
         let matches_none = |pattern: &&TopicPattern| !topics.iter().any(|topic| pattern.matches(&topic.name));
         let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
         let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
-        let filter_hash = xxh3_64(filter.canonical().as_bytes());
+        let filter_hash = listing_hash(filter);
         Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
     }
 

@@ -10,7 +10,7 @@ use super::board::{AclState, AclStatus};
 use super::ledger::{self, AclLedger};
 use super::plan::{self, Carried, Entry, Verdict};
 use super::snapshot::Snapshot;
-use super::steps::{Failures, Steps, state_of};
+use super::steps::{Failures, Steps, allowed_undenied, state_of};
 use crate::config::principals::FollowAcls;
 use crate::link::LinkSettings;
 use crate::link::own_store::{OwnStore, OwnStores, prepare};
@@ -57,7 +57,8 @@ impl Follower {
         }
         let mut present = self.present(is_on)?;
         let mut failures = Failures::new();
-        let steps = Steps::decide(&plan, &self.ledger, &present.rules);
+        let groups = snapshot.groups.iter().map(|group| self.settings.rename_groups.apply(group)).collect();
+        let steps = Steps::decide(&plan, &self.ledger, &present.rules, &groups);
         if is_on && !steps.is_empty() {
             self.carry_out(steps, &mut present.rules, &mut failures)?;
         }
@@ -141,9 +142,9 @@ impl Follower {
             entries.push(ledger::barrier());
         }
         self.write(&entries)?;
-        let mut gone = std::mem::take(&mut steps.forget);
-        gone.extend(self.take(&steps.take_allowances, present, failures)?);
+        let mut gone = self.take(&steps.take_allowances, present, failures)?;
         let mut refused = self.make(&steps.make_denials, present, failures)?;
+        gone.extend(self.take(&allowed_undenied(&self.ledger, failures), present, failures)?);
         for held in steps.hold_undenied(failures) {
             failures.insert(held.clone(), "a rule that denies could not be made".to_owned());
             refused.push(held);

@@ -14,19 +14,23 @@ use crate::link::LinkSettings;
 
 /// Most entries of a plan.
 const ENTRIES_MAX: usize = 10_000;
-/// Most bytes of their texts.
-const BYTES_MAX: usize = 16 << 20;
+/// Most bytes of their texts. librdkafka 2.12.1 has all principals and hosts of an answer on the stack of its thread, which
+/// has 8 MiB: a target with more of them would end every process that reads them.
+const BYTES_MAX: usize = 1 << 20;
+/// Longest principal and host of a rule that is followed, in bytes.
+const PRINCIPAL_MAX: usize = 256;
+const HOST_MAX: usize = 64;
 /// Operations on topics that readers need, and that change nothing.
 const OF_TOPIC_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe, AclOperation::DescribeConfigs];
 /// Operations on groups that readers need.
 const OF_GROUP_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe];
 
-/// Topics and groups that the link carries, by their names at the source.
+/// Topics and groups that the link carries.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Carried {
-    /// Topics with a stored position.
+    /// Topics with a stored position, by their names at the source.
     pub(crate) topics: HashSet<String>,
-    /// Groups whose offsets the sender has sent.
+    /// Groups with offsets that the link has committed, by their names in the target.
     pub(crate) groups: HashSet<String>,
 }
 
@@ -94,6 +98,9 @@ impl Planner<'_> {
         let Some((principal, by)) = self.settings.acls.apply(&rule.principal) else {
             return self.push(not_followed("no rule of `acl_principals` names its principal, or `acl_exclude` does"));
         };
+        if principal.len() > PRINCIPAL_MAX || rule.host.len() > HOST_MAX {
+            return self.push(not_followed("its principal has more than 256 bytes, or its host more than 64"));
+        }
         if rule.is_about_all() && rule.permission == AclPermission::Allow {
             return self.push(not_followed("it is about all names, and would reach what the link does not carry"));
         }
@@ -132,7 +139,12 @@ impl Planner<'_> {
                 }
                 self.carried.topics.contains(name)
             }
-            AclResource::Group => self.carried.groups.contains(name),
+            AclResource::Group => {
+                if !self.settings.acls.names_group(name) {
+                    return Verdict::NotFollowed("`links.acl_groups` does not name the group");
+                }
+                self.carried.groups.contains(&self.target_name(rule.resource, name))
+            }
         };
         if name == "*" || name.contains(char::is_control) {
             return Verdict::NotFollowed("its name is none for one resource");

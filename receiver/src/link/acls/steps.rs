@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use wire::acl::{Acl, AclPermission};
+use wire::acl::{Acl, AclPermission, AclResource};
 
 use super::board::AclState;
 use super::ledger::AclLedger;
@@ -16,16 +16,16 @@ pub(crate) struct Steps {
     pub(crate) make_denials: Vec<Acl>,
     pub(crate) make_allowances: Vec<Acl>,
     pub(crate) take_denials: Vec<Acl>,
-    /// Entries of the ledger whose rule is gone already.
-    pub(crate) forget: Vec<Acl>,
 }
 
 /// What the target refused, with the reasons.
 pub(crate) type Failures = HashMap<Acl, String>;
 
 impl Steps {
-    /// Decides what has to be done.
-    pub(crate) fn decide(plan: &[Entry], ledger: &AclLedger, target: &HashSet<Acl>) -> Self {
+    /// Decides what has to be done. `groups` has the groups of the reading, by their names in the target: of others nothing
+    /// is known, such as of one whose members have moved, so that its offsets have expired at the source. What was made for
+    /// them stays.
+    pub(crate) fn decide(plan: &[Entry], ledger: &AclLedger, target: &HashSet<Acl>, groups: &HashSet<String>) -> Self {
         let with = |verdicts: &[Verdict]| -> BTreeSet<&Acl> {
             let some = plan.iter().filter(|entry| verdicts.contains(&entry.verdict));
             some.filter_map(|entry| entry.target.as_ref()).collect()
@@ -39,11 +39,12 @@ impl Steps {
                 AclPermission::Allow => steps.make_allowances.push(rule.clone()),
             }
         }
-        for rule in ledger.rules().filter(|rule| !kept.contains(rule)) {
-            match (target.contains(rule), rule.permission) {
-                (false, _) => steps.forget.push(rule.clone()),
-                (true, AclPermission::Deny) => steps.take_denials.push(rule.clone()),
-                (true, AclPermission::Allow) => steps.take_allowances.push(rule.clone()),
+        let is_unknown = |rule: &&Acl| rule.resource == AclResource::Group && !groups.contains(&rule.name);
+        // Those that the target does not show are taken away, too: a broker may show what was true a moment ago.
+        for rule in ledger.rules().filter(|rule| !kept.contains(rule) && !is_unknown(rule)) {
+            match rule.permission {
+                AclPermission::Deny => steps.take_denials.push(rule.clone()),
+                AclPermission::Allow => steps.take_allowances.push(rule.clone()),
             }
         }
         steps
@@ -60,14 +61,26 @@ impl Steps {
 
     /// Removes the allowances about names whose denials could not be made, and returns them.
     pub(crate) fn hold_undenied(&mut self, failures: &Failures) -> Vec<Acl> {
-        let denials = failures.keys().filter(|rule| rule.permission == AclPermission::Deny);
-        let named: HashSet<_> = denials.map(|rule| (rule.resource, rule.name.clone())).collect();
+        let named = undenied(failures);
         let allowances = std::mem::take(&mut self.make_allowances);
         let (held, others) =
-            allowances.into_iter().partition(|rule| named.contains(&(rule.resource, rule.name.clone())));
+            allowances.into_iter().partition(|rule| named.contains(&(rule.resource, rule.name.as_str())));
         self.make_allowances = others;
         held
     }
+}
+
+/// Returns the names whose denials could not be made.
+fn undenied(failures: &Failures) -> HashSet<(AclResource, &str)> {
+    let denials = failures.keys().filter(|rule| rule.permission == AclPermission::Deny);
+    denials.map(|rule| (rule.resource, rule.name.as_str())).collect()
+}
+
+/// Returns what the link has allowed about names whose denials could not be made.
+pub(crate) fn allowed_undenied(ledger: &AclLedger, failures: &Failures) -> Vec<Acl> {
+    let named = undenied(failures);
+    let allowances = ledger.rules().filter(|rule| rule.permission == AclPermission::Allow);
+    allowances.filter(|rule| named.contains(&(rule.resource, rule.name.as_str()))).cloned().collect()
 }
 
 /// Returns the state of an entry, and the reason where there is one.

@@ -21,7 +21,9 @@ use crate::translate::carried_topics;
 /// Interval between two comparisons with the target.
 const CHECK: Duration = Duration::from_secs(60);
 /// Interval between two looks whether the link carries what is not carried yet.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(5);
+/// Least pause between two rounds, however often the sender sends rules.
+const LEAST: Duration = Duration::from_secs(1);
 /// Pause after rounds that failed.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -98,6 +100,7 @@ async fn run(link: Arc<ServedLink>, follower: Follower, assembly: Arc<Lock<Assem
                 backoff.next_delay(rand::random())
             }
         };
+        tokio::time::sleep(LEAST).await;
         tokio::select! {
             () = changed.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -111,7 +114,7 @@ async fn round(
     follower: &mut Option<Follower>,
     snapshot: Arc<Snapshot>,
 ) -> Result<Duration, String> {
-    let carried = Carried { topics: carried_topics(link, &snapshot.topics).await, groups: link.groups.names() };
+    let carried = Carried { topics: carried_topics(link, &snapshot.topics).await, groups: link.groups.committed() };
     let mut taken = follower.take().ok_or("a round panicked")?;
     let run = move || {
         let outcome = taken.round(&snapshot, &carried);

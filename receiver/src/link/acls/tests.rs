@@ -242,6 +242,32 @@ fn a_reader_gets_the_right_under_the_targets_names_and_loses_it() {
 }
 
 #[test]
+fn group_rules_need_consent_and_outlive_their_offsets() {
+    let group = Acl { resource: AclResource::Group, ..read("User:alice", "billing") };
+    let mut closed = World::new();
+    closed.rules.groups.clear();
+    closed.restart();
+    assert_eq!(closed.count(&[group.clone()], AclState::NotFollowed), 1);
+    closed.target.has(&[other()]);
+
+    // The application has moved, and its offsets have expired at the source.
+    let mut world = World::new();
+    assert_eq!(world.count(&[group.clone()], AclState::Made), 1);
+    let without = Snapshot { rules: vec![group.clone()], topics: vec![], groups: vec![] };
+    world.follower.round(&without, &world.carried).unwrap();
+    world.target.has(&[group, other()]);
+}
+
+#[test]
+fn texts_that_would_fill_the_clients_stack_are_not_followed() {
+    let mut world = World::new();
+    let long = Acl { host: "h".repeat(65), ..read("User:alice", "orders") };
+    let source = [long, read(&format!("User:{}", "n".repeat(256)), "orders")];
+    assert_eq!(world.count(&source, AclState::NotFollowed), 2);
+    world.target.has(&[other()]);
+}
+
+#[test]
 fn rights_to_change_are_held_back() {
     use AclOperation::{All, Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, Read, Write};
     let mut world = World::new();

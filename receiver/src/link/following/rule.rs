@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use kafka::catalog::ConfigEntry;
 use kafka::topic_settings::COPIED;
 
+/// Smallest segment, in bytes, that surely has room for each batch of the link: the broker refuses one that is larger.
+const SEGMENT_MIN: f64 = (1 << 20) as f64;
+
 /// Changes of settings that the target topics of a link follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FollowConfigs {
@@ -86,12 +89,14 @@ fn policies(value: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns whether the change lets the target delete records that it would keep otherwise, or delete them earlier, or
-/// refuse records that it accepts now. Smaller segments do not count: they only let the target delete what its retention
-/// permits already.
+/// refuse records that it accepts now. Segments that are smaller only let the target delete what its retention permits
+/// already, as long as a batch fits into one.
 fn removes_or_refuses(name: &str, from: &str, to: &str) -> bool {
     match name {
         "cleanup.policy" => policies(to).any(|policy| !policies(from).any(|known| known == policy)),
-        "compression.type" | "segment.bytes" | "segment.ms" => false,
+        "compression.type" => to == "uncompressed",
+        "segment.bytes" => limit(to) < limit(from).min(SEGMENT_MIN),
+        "segment.ms" => false,
         _ => limit(to) < limit(from),
     }
 }
@@ -149,7 +154,9 @@ mod tests {
         assert_eq!(safe("retention.ms", "-1", "9000"), withheld("9000"), "-1 keeps for ever");
         assert_eq!(safe("retention.ms", "9000", "-1"), made("-1"));
         assert_eq!(safe("min.cleanable.dirty.ratio", "0.5", "0.25"), withheld("0.25"));
-        assert_eq!(safe("segment.bytes", "2000", "1000"), made("1000"));
+        assert_eq!(safe("segment.bytes", "1073741824", "1048576"), made("1048576"));
+        assert_eq!(safe("segment.bytes", "1048576", "262144"), withheld("262144"), "a batch may be larger");
+        assert_eq!(safe("compression.type", "lz4", "uncompressed"), withheld("uncompressed"));
         assert_eq!(safe("compression.type", "lz4", "zstd"), made("zstd"));
     }
 
