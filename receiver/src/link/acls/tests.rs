@@ -247,12 +247,12 @@ fn group_rules_need_consent_and_outlive_their_offsets() {
     let mut closed = World::new();
     closed.rules.groups.clear();
     closed.restart();
-    assert_eq!(closed.count(&[group.clone()], AclState::NotFollowed), 1);
+    assert_eq!(closed.count(std::slice::from_ref(&group), AclState::NotFollowed), 1);
     closed.target.has(&[other()]);
 
     // The application has moved, and its offsets have expired at the source.
     let mut world = World::new();
-    assert_eq!(world.count(&[group.clone()], AclState::Made), 1);
+    assert_eq!(world.count(std::slice::from_ref(&group), AclState::Made), 1);
     let without = Snapshot { rules: vec![group.clone()], topics: vec![], groups: vec![] };
     world.follower.round(&without, &world.carried).unwrap();
     world.target.has(&[group, other()]);
