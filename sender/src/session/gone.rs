@@ -174,3 +174,47 @@ fn forget_deleted(catalog: &dyn Catalog, control: &mpsc::Sender<Control>, topics
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka::KafkaError;
+    use kafka::catalog::{Answers, TopicDescription};
+
+    use super::*;
+
+    /// Source that has deleted `deleted` and hides the others, or does not answer.
+    struct Source {
+        answers: bool,
+    }
+
+    impl Catalog for Source {
+        fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
+            if !self.answers {
+                return Err(KafkaError::misused("describe", "no broker answers"));
+            }
+            let answer = |name: &String| match name.as_str() {
+                "deleted" => Err(KafkaError::unknown_topic(name.as_str())),
+                _ => Err(KafkaError::misused("describe", "not authorized")),
+            };
+            Ok(names.iter().map(answer).collect())
+        }
+    }
+
+    /// Returns the topics that are forgotten of `deleted` and `hidden`.
+    fn forgotten(answers: bool) -> Vec<String> {
+        let (control, mut sent) = mpsc::channel(8);
+        forget_deleted(&Source { answers }, &control, vec!["hidden".to_owned(), "deleted".to_owned()]);
+        drop(control);
+        let topic = |message| match message {
+            Control::Forget { topic, .. } => topic,
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(|| sent.try_recv().ok()).map(topic).collect()
+    }
+
+    #[test]
+    fn only_what_the_source_does_not_know_by_name_is_forgotten() {
+        assert_eq!(forgotten(true), ["deleted"]);
+        assert!(forgotten(false).is_empty(), "a source that does not answer has deleted nothing");
+    }
+}
