@@ -50,7 +50,8 @@ fn orphaned(receiver: &Process) -> Result<Value> {
 fn source_partition_without_a_leader_waits_alone() -> Result<()> {
     let pair = Pair::start(3, 1)?;
     let one = topics::create_unique_on(&pair.source, "source-one", 1, 3)?;
-    let three = topics::create_unique(&pair.source, "source-three", 12)?;
+    // As in the target, which has one node: the link would name a lower one.
+    let three = topics::create_unique_with(&pair.source, "source-three", 12, &[("min.insync.replicas", "1")])?;
     let mut files = LinkFiles::new("source-leader", &pair.source, &pair.target, &[&one, &three])?;
     files.sender.set("lanes", "count", "1");
     let mut expected = write(&pair.source, &one, 1, 100, 1)?;
