@@ -55,7 +55,9 @@ impl AclLedger {
 
     /// Drops rules that the target does not have any more. Returns the records to store.
     pub(crate) fn forget(&mut self, rules: &[Acl]) -> Vec<StateEntry> {
-        self.0.retain(|rule| !rules.contains(rule));
+        for rule in rules {
+            self.0.remove(rule);
+        }
         rules.iter().map(|rule| StateEntry::new(key(rule), None)).collect()
     }
 }

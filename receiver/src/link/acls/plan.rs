@@ -73,7 +73,7 @@ pub(crate) fn make(settings: &LinkSettings, snapshot: &Snapshot, carried: &Carri
     let mut planner = Planner { settings, carried, snapshot, entries: Vec::new(), bytes: 0 };
     // Denials first: an allowance depends on them.
     let denials = || snapshot.rules.iter().filter(|rule| rule.permission == AclPermission::Deny);
-    let unmade: Vec<&Acl> = denials().filter(|rule| settings.acls.apply(&rule.principal).is_none()).collect();
+    let unmade: Vec<&Acl> = denials().filter(|rule| planner.principal(rule).is_err()).collect();
     for rule in denials() {
         planner.add_rule(rule, &[])?;
     }
@@ -92,15 +92,10 @@ impl Planner<'_> {
             target: None,
             verdict: Verdict::NotFollowed(reason),
         };
-        if [&rule.name, &rule.principal, &rule.host].iter().any(|text| text.contains(char::is_control)) {
-            return self.push(not_followed("a text of it has control characters"));
-        }
-        let Some((principal, by)) = self.settings.acls.apply(&rule.principal) else {
-            return self.push(not_followed("no rule of `acl_principals` names its principal, or `acl_exclude` does"));
+        let (principal, by) = match self.principal(rule) {
+            Ok(named) => named,
+            Err(reason) => return self.push(not_followed(reason)),
         };
-        if principal.len() > PRINCIPAL_MAX || rule.host.len() > HOST_MAX {
-            return self.push(not_followed("its principal has more than 256 bytes, or its host more than 64"));
-        }
         if rule.is_about_all() && rule.permission == AclPermission::Allow {
             return self.push(not_followed("it is about all names, and would reach what the link does not carry"));
         }
@@ -128,6 +123,20 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the principal that a rule has in the target, with the rule that names it. An error says why it has none: the
+    /// rule is not followed, and if it denies something, what it denies is not allowed either.
+    fn principal(&self, rule: &Acl) -> Result<(String, Arc<str>), &'static str> {
+        if [&rule.name, &rule.principal, &rule.host].iter().any(|text| text.contains(char::is_control)) {
+            return Err("a text of it has control characters");
+        }
+        let named = self.settings.acls.apply(&rule.principal);
+        let (principal, by) = named.ok_or("no rule of `acl_principals` names its principal, or `acl_exclude` does")?;
+        if principal.len() > PRINCIPAL_MAX || rule.host.len() > HOST_MAX {
+            return Err("its principal has more than 256 bytes, or its host more than 64");
+        }
+        Ok((principal, by))
     }
 
     /// Decides about a rule for one name, as far as its operation may be followed.

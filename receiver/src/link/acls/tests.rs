@@ -335,6 +335,9 @@ fn nothing_is_allowed_that_the_source_denies() {
         let source = [read("User:alice", "orders"), denied(prefixed(read(principal, "ord")))];
         assert_eq!(world.count(&source, AclState::NotFollowed), 2, "{principal}");
     }
+    let from_far = Acl { host: "h".repeat(65), ..read("User:alice", "orders") };
+    let source = [read("User:alice", "orders"), denied(from_far)];
+    assert_eq!(world.count(&source, AclState::NotFollowed), 2, "nor does one whose text is too long");
     let source = [read("User:alice", "orders"), denied(read("User:admin", "orders"))];
     assert_eq!(world.count(&source, AclState::Made), 1, "another user's denial is no concern of hers");
     world.round(&[]).unwrap();
