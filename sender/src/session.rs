@@ -17,6 +17,7 @@ mod offering;
 mod opening;
 mod probe;
 mod settings;
+mod source_watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -272,16 +273,7 @@ impl<'a> Active<'a> {
                 end = self.supervisor.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
-                    self.send(self.part.latency.poll_question());
-                    self.part.dispatcher.set_rate(self.session.board.rates().rate());
-                    self.offer_suspects();
-                    self.halt_lost_deletions();
-                    self.forget_due();
-                    for partition in self.left_out.poll_due(now) {
-                        self.partitions.offer_left_out(&partition);
-                    }
-                    // Offers that found no room are tried again.
-                    self.offer_due();
+                    self.handle_tick(now);
                     let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
                     if drain_until.is_some_and(|until| now >= until || drained()) {
                         return SessionEnd::Drained;
@@ -317,18 +309,31 @@ impl<'a> Active<'a> {
         Ok(())
     }
 
+    fn handle_tick(&mut self, now: Instant) {
+        self.send(self.part.latency.poll_question());
+        self.part.dispatcher.set_rate(self.session.board.rates().rate());
+        self.offer_suspects();
+        self.halt_lost_deletions();
+        self.forget_due();
+        for partition in self.left_out.poll_due(now) {
+            self.partitions.offer_left_out(&partition);
+        }
+        // Offers that found no room are tried again.
+        self.offer_due();
+    }
+
+    fn handle_lane_open(&mut self, lane: LaneId, epoch: Epoch) -> Result<(), SessionEnd> {
+        self.partitions.handle_lane_open(lane, epoch)?;
+        self.halting.forget_attempts(|at| self.partitions.lane(at) == lane);
+        self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
+        self.expect_marks(lane);
+        self.offer_due();
+        Ok(())
+    }
+
     fn handle(&mut self, message: Control) -> Result<(), SessionEnd> {
         match message {
-            Control::LaneOpen { lane, epoch } => {
-                self.partitions.handle_lane_open(lane, epoch)?;
-                self.halting.forget_attempts(|at| self.partitions.lane(at) == lane);
-                self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
-                if let Some(policy) = self.forget_policy.as_mut().filter(|_| lane == LaneId(0)) {
-                    policy.handle_lane_open();
-                }
-                self.offer_due();
-                Ok(())
-            }
+            Control::LaneOpen { lane, epoch } => self.handle_lane_open(lane, epoch),
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::StoredAt { lane, epoch, slot, at } => {
                 if let Some(partition) = self.partitions.partition(lane, epoch, slot) {

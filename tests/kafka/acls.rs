@@ -167,6 +167,58 @@ impl World {
         });
         waited.with_context(|| format!("{seen:#?} instead of {expected:#?}"))
     }
+
+    /// Gives users their rights.
+    fn grant(&mut self) -> Result<()> {
+        let Self { secured: rights, topic, group, .. } = self;
+        // Alice reads by a prefix and may write; Bob is denied; Carol has the same right in the target already.
+        rights.source.make("alice topic prefixed acl- Read")?;
+        rights.source.make(&format!("alice topic literal {topic} Write"))?;
+        rights.source.make(&format!("alice group literal {group} Read"))?;
+        rights.source.make("bob topic prefixed acl- Read")?;
+        rights.source.make(&format!("bob topic literal {topic} Read deny"))?;
+        rights.source.make(&format!("carol topic literal {topic} Read"))?;
+        rights.source.make("carol topic literal * Describe")?;
+        rights.target.make(&format!("carol topic literal {topic} Read"))?;
+        Ok(())
+    }
+
+    /// Ensures what the users may do in the target.
+    fn ensure_rights(&self) -> Result<()> {
+        let topic = &self.topic;
+        ensure!(can_read(self.target(), "alice", topic)?, "alice cannot read");
+        ensure!(!can_write(self.target(), "alice", topic)?, "alice can write before the link is promoted");
+        ensure!(!can_read(self.target(), "bob", topic)?, "bob reads what is denied to him");
+        ensure!(can_read(self.target(), "carol", topic)?, "carol cannot read");
+        let mut config = client(self.target(), "alice")?;
+        let consumer: BaseConsumer = config.set("group.id", &self.group).create()?;
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(topic, 0);
+        consumer.committed_offsets(asked, PATIENCE).context("alice cannot use her group")?;
+        Ok(())
+    }
+
+    /// Hides the rules of the source for a while.
+    fn ensure_kept_while_hidden(&mut self, receiver: &Process, sender: &Process, made: usize) -> Result<()> {
+        // A source that does not answer takes nothing away, and both ends say so.
+        self.secured.source.take("sender cluster literal kafka-cluster Describe")?;
+        let sentence = "states no access control lists at all";
+        sender
+            .admin
+            .wait_for("the source to be named", PATIENCE, |status| status["trouble"].to_string().contains(sentence))?;
+        receiver.admin.wait_for("the receiver to name it", PATIENCE, |status| {
+            status["links"][0]["trouble"].to_string().contains(sentence)
+        })?;
+        through(INTERVAL * 4, || {
+            ensure!(self.target_rules()?.len() == made, "a source that does not answer took something away");
+            Ok(())
+        })?;
+        self.secured.source.make("sender cluster literal kafka-cluster Describe")?;
+        sender
+            .admin
+            .wait_for("the source to answer", PATIENCE, |status| !status["trouble"].to_string().contains(sentence))?;
+        Ok(())
+    }
 }
 
 #[test]
@@ -181,16 +233,7 @@ fn rights_of_readers_follow_and_leave_again() -> Result<()> {
     })?;
     ensure!(!can_read(world.target(), "alice", &topic)?, "a right without a rule");
 
-    // Alice reads by a prefix and may write; Bob is denied; Carol has the same right in the target already.
-    let rights = &mut world.secured;
-    rights.source.make("alice topic prefixed acl- Read")?;
-    rights.source.make(&format!("alice topic literal {topic} Write"))?;
-    rights.source.make(&format!("alice group literal {group} Read"))?;
-    rights.source.make("bob topic prefixed acl- Read")?;
-    rights.source.make(&format!("bob topic literal {topic} Read deny"))?;
-    rights.source.make(&format!("carol topic literal {topic} Read"))?;
-    rights.source.make("carol topic literal * Describe")?;
-    rights.target.make(&format!("carol topic literal {topic} Read"))?;
+    world.grant()?;
 
     // The dry run says what would be, and changes nothing.
     let alice = format!("allow User:alice Read on topic {topic}");
@@ -217,34 +260,8 @@ fn rights_of_readers_follow_and_leave_again() -> Result<()> {
     ] {
         wait_for_state(&receiver, &rule, state)?;
     }
-    ensure!(can_read(world.target(), "alice", &topic)?, "alice cannot read");
-    ensure!(!can_write(world.target(), "alice", &topic)?, "alice can write before the link is promoted");
-    ensure!(!can_read(world.target(), "bob", &topic)?, "bob reads what is denied to him");
-    ensure!(can_read(world.target(), "carol", &topic)?, "carol cannot read");
-    let mut config = client(world.target(), "alice")?;
-    let consumer: BaseConsumer = config.set("group.id", &group).create()?;
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(&topic, 0);
-    consumer.committed_offsets(asked, PATIENCE).context("alice cannot use her group")?;
-    drop(consumer);
-
-    // A source that does not answer takes nothing away, and both ends say so.
-    world.secured.source.take("sender cluster literal kafka-cluster Describe")?;
-    let sentence = "states no access control lists at all";
-    sender
-        .admin
-        .wait_for("the source to be named", PATIENCE, |status| status["trouble"].to_string().contains(sentence))?;
-    receiver.admin.wait_for("the receiver to name it", PATIENCE, |status| {
-        status["links"][0]["trouble"].to_string().contains(sentence)
-    })?;
-    through(INTERVAL * 4, || {
-        ensure!(world.target_rules()?.len() == made.len(), "a source that does not answer took something away");
-        Ok(())
-    })?;
-    world.secured.source.make("sender cluster literal kafka-cluster Describe")?;
-    sender
-        .admin
-        .wait_for("the source to answer", PATIENCE, |status| !status["trouble"].to_string().contains(sentence))?;
+    world.ensure_rights()?;
+    world.ensure_kept_while_hidden(&receiver, &sender, made.len())?;
 
     // What leaves the source leaves the target, and nothing else does.
     let rights = &mut world.secured;

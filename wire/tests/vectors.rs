@@ -96,7 +96,6 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let carried = OfferedPartition { jump: Some(Jump::carried_only()), ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
-    let own = settings.clone();
     let none = TopicSettings { topic: "bills".into(), settings: Vec::new() };
     let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
     let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
@@ -138,8 +137,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
                 detail: detail(),
             },
         ),
-        ("settings", Control::Settings { topics: vec![settings] }),
-        ("own-settings", Control::OwnSettings { topics: vec![own, none] }),
+        ("settings", Control::Settings { topics: vec![settings.clone()] }),
+        ("own-settings", Control::OwnSettings { topics: vec![settings, none] }),
         ("groups", Control::Groups { groups: vec![group], last: true }),
         ("acls", acls()),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),

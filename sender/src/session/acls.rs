@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::Catalog;
-use service::live::Live;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wire::control::{Control, Welcome};
 use wire::hello::FEATURE_ACLS;
 
+use super::source_watch::SourceWatch;
 use super::{Session, groups};
-use crate::board::Board;
 use crate::config::Config;
 use crate::groups::board::CarriedGroups;
-use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::acls::{Reading, Wanted};
-use crate::source::discovery::Discovered;
 
 /// Pause after a reading that failed.
 const RETRY: Duration = Duration::from_secs(5);
@@ -28,28 +24,11 @@ const GROUPS_STEP: Duration = Duration::from_secs(1);
 const GROUPS_LOOKS: u32 = 10;
 
 /// Following of access control lists in one session.
-struct AclsWatch {
-    catalog: Arc<dyn Catalog>,
-    config: Live<Config>,
-    topics: watch::Receiver<Discovered>,
-    board: Arc<Board>,
-    /// Target cluster, which no topic returns to.
-    target: String,
-    /// Control stream to the receiver; `None` if it does not know the message.
-    control: Option<mpsc::Sender<Control>>,
-}
+struct AclsWatch(SourceWatch);
 
 /// Starts the task that sends access control lists in a session.
 pub(super) fn start(session: &Session<'_>, welcome: &Welcome, control: &mpsc::Sender<Control>) -> JoinHandle<()> {
-    let watch = AclsWatch {
-        catalog: Arc::clone(&session.offering.catalog),
-        config: session.config.clone(),
-        topics: session.topics.clone(),
-        board: Arc::clone(&session.board),
-        target: welcome.cluster_id.clone(),
-        control: (welcome.features & FEATURE_ACLS != 0).then(|| control.clone()),
-    };
-    tokio::spawn(watch.run())
+    tokio::spawn(AclsWatch(SourceWatch::new(session, welcome, control, FEATURE_ACLS)).run())
 }
 
 impl AclsWatch {
@@ -58,23 +37,23 @@ impl AclsWatch {
         let mut sent: Option<Reading> = None;
         let mut looks = 0;
         loop {
-            let config = self.config.now_and_later();
+            let config = self.0.config.now_and_later();
             let follow = config.acls.follow;
-            self.board.acls().set_wanted(follow, self.control.is_some());
-            let Some(control) = self.control.clone().filter(|_| follow) else {
+            self.0.board.acls().set_wanted(follow, self.0.control.is_some());
+            let Some(control) = self.0.control.clone().filter(|_| follow) else {
                 // The receiver keeps what it has made: to send nothing does not say that there is nothing.
                 sent = None;
-                self.config.changed().await;
+                self.0.config.changed().await;
                 continue;
             };
             let began = Instant::now();
-            let due = match self.board.groups().carried() {
+            let due = match self.0.board.groups().carried() {
                 CarriedGroups::Unknown if looks < GROUPS_LOOKS => {
                     looks += 1;
                     began + GROUPS_STEP
                 }
                 CarriedGroups::Unknown => {
-                    self.board.acls().set_failed("the groups of the source have not been read yet".to_owned());
+                    self.0.board.acls().set_failed("the groups of the source have not been read yet".to_owned());
                     began + GROUPS_STEP
                 }
                 CarriedGroups::Known(groups) => match self.read(self.wanted(&config, groups), sent.clone()).await {
@@ -83,27 +62,26 @@ impl AclsWatch {
                         {
                             return;
                         }
-                        self.board.acls().set_reading(&reading);
+                        self.0.board.acls().set_reading(&reading);
                         sent = Some(reading);
                         began + config.acls.interval
                     }
                     Err(reason) => {
-                        self.board.acls().set_failed(reason);
+                        self.0.board.acls().set_failed(reason);
                         Instant::now() + RETRY.min(config.acls.interval)
                     }
                 },
             };
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
-                _ = self.config.changed() => {}
+                _ = self.0.config.changed() => {}
             }
         }
     }
 
     fn wanted(&self, config: &Config, groups: BTreeSet<String>) -> Wanted {
-        let topics = Arc::clone(&self.topics.borrow().topics);
-        let is_carried = |topic: &&SourceTopic| topic.origin.not_carried_reason(Some(&self.target)).is_none();
-        let (carried, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(is_carried);
+        let topics = Arc::clone(&self.0.topics.borrow().topics);
+        let (carried, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(|topic| self.0.is_carried(topic));
         Wanted {
             topics: carried.into_iter().map(|topic| topic.name.to_string()).collect(),
             left_out: left_out.into_iter().map(|topic| topic.name.to_string()).collect(),
@@ -114,8 +92,8 @@ impl AclsWatch {
 
     /// Reads on a thread of its own, once no other reading hangs.
     async fn read(&self, wanted: Wanted, before: Option<Reading>) -> Result<Reading, String> {
-        let alone = Arc::clone(&self.board.acls().reader).lock_owned().await;
-        let catalog = Arc::clone(&self.catalog);
+        let alone = Arc::clone(&self.0.board.acls().reader).lock_owned().await;
+        let catalog = Arc::clone(&self.0.catalog);
         let read = move || {
             let stated = catalog.acls();
             drop(alone);

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::control::Control;
 use wire::halt::HaltReason;
+use wire::ids::LaneId;
 use wire::limits::TOPICS_NAMED_MAX;
 
 use super::Active;
@@ -69,6 +70,13 @@ impl Active<'_> {
         }
         self.request(requests);
         self.session.board.publish(|published| published.deleted_topics = deleted);
+    }
+
+    /// Notes that a lane was opened: lane 0 keeps since when topics are gone, and tells what it has.
+    pub(super) fn expect_marks(&mut self, lane: LaneId) {
+        if let Some(policy) = self.forget_policy.as_mut().filter(|_| lane == LaneId(0)) {
+            policy.handle_lane_open();
+        }
     }
 
     /// Forgets topics whose time by a policy is over.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::Catalog;
-use service::live::Live;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use transport::backoff::Backoff;
@@ -14,11 +12,9 @@ use wire::control::{Control, Welcome};
 use wire::hello::FEATURE_GROUPS;
 
 use super::Session;
-use crate::board::Board;
-use crate::config::Config;
+use super::source_watch::SourceWatch;
 use crate::groups::changes;
 use crate::groups::reading::{Reading, Wanted};
-use crate::source::discovery::Discovered;
 
 /// Pause between two messages: offers and acks go in between.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,28 +22,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Carrying of groups in one session.
-struct GroupsWatch {
-    catalog: Arc<dyn Catalog>,
-    config: Live<Config>,
-    topics: watch::Receiver<Discovered>,
-    board: Arc<Board>,
-    /// Target cluster, which no topic returns to.
-    target: String,
-    /// Control stream to the receiver; `None` if it does not know the message.
-    control: Option<mpsc::Sender<Control>>,
-}
+struct GroupsWatch(SourceWatch);
 
 /// Starts the task that carries groups in a session.
 pub(super) fn start(session: &Session<'_>, welcome: &Welcome, control: &mpsc::Sender<Control>) -> JoinHandle<()> {
-    let watch = GroupsWatch {
-        catalog: Arc::clone(&session.offering.catalog),
-        config: session.config.clone(),
-        topics: session.topics.clone(),
-        board: Arc::clone(&session.board),
-        target: welcome.cluster_id.clone(),
-        control: (welcome.features & FEATURE_GROUPS != 0).then(|| control.clone()),
-    };
-    tokio::spawn(watch.run())
+    tokio::spawn(GroupsWatch(SourceWatch::new(session, welcome, control, FEATURE_GROUPS)).run())
 }
 
 impl GroupsWatch {
@@ -56,12 +35,12 @@ impl GroupsWatch {
         let mut sent: Option<Arc<Reading>> = None;
         let mut backoff = backoff();
         loop {
-            let config = self.config.now_and_later();
+            let config = self.0.config.now_and_later();
             let groups = config.groups.filter();
-            self.board.groups().set_wanted(!groups.topics().is_empty(), self.control.is_some());
+            self.0.board.groups().set_wanted(!groups.topics().is_empty(), self.0.control.is_some());
             let began = Instant::now();
-            let Some(control) = self.control.clone() else {
-                self.config.changed().await;
+            let Some(control) = self.0.control.clone() else {
+                self.0.config.changed().await;
                 continue;
             };
             if groups.topics().is_empty() {
@@ -72,7 +51,7 @@ impl GroupsWatch {
                         return;
                     }
                 }
-                self.config.changed().await;
+                self.0.config.changed().await;
                 continue;
             }
             let wanted = Wanted { groups, topics: self.carried() };
@@ -82,34 +61,34 @@ impl GroupsWatch {
                     if send(&control, changes::messages(sent.as_deref(), &reading)).await.is_err() {
                         return;
                     }
-                    self.board.groups().set_reading(Arc::clone(&reading));
+                    self.0.board.groups().set_reading(Arc::clone(&reading));
                     sent = Some(reading);
                     backoff = self::backoff();
                     Duration::ZERO
                 }
                 Err(error) => {
-                    self.board.groups().set_failed(error.to_string());
+                    self.0.board.groups().set_failed(error.to_string());
                     backoff.next_delay(rand::random())
                 }
             };
             let due = (began + config.groups.interval).max(Instant::now() + pause);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
-                _ = self.config.changed() => {}
+                _ = self.0.config.changed() => {}
             }
         }
     }
 
     fn carried(&self) -> std::collections::HashSet<Arc<str>> {
-        let topics = Arc::clone(&self.topics.borrow().topics);
-        let carried = topics.iter().filter(|topic| topic.origin.not_carried_reason(Some(&self.target)).is_none());
+        let topics = Arc::clone(&self.0.topics.borrow().topics);
+        let carried = topics.iter().filter(|topic| self.0.is_carried(topic));
         carried.map(|topic| Arc::clone(&topic.name)).collect()
     }
 
     /// Reads on a thread of its own, once no other reading hangs.
     async fn read(&self, wanted: Wanted, before: Option<Arc<Reading>>) -> Result<Reading, KafkaError> {
-        let alone = Arc::clone(&self.board.groups().reader).lock_owned().await;
-        let catalog = Arc::clone(&self.catalog);
+        let alone = Arc::clone(&self.0.board.groups().reader).lock_owned().await;
+        let catalog = Arc::clone(&self.0.catalog);
         let read = move || {
             let read = Reading::read(&*catalog, &wanted, before.as_deref());
             drop(alone);
