@@ -10,6 +10,8 @@ pub(crate) const RAW: u8 = 0;
 pub(crate) const PLAIN: u8 = 1;
 /// Template and columns, compressed.
 pub(crate) const SHAPE: u8 = 2;
+/// Template and columns that refer to blocks before.
+pub(crate) const STATE: u8 = 3;
 
 /// Length of each record.
 fn lengths(records: Records<'_>) -> Vec<u8> {

@@ -14,8 +14,8 @@ mod render;
 mod time;
 
 pub(crate) use kind::Kind;
-pub(crate) use parse::{Parsed, Parser, Tokens};
-pub(crate) use render::{Rendered, Rendering, Sources};
+pub(crate) use parse::{Kept, Parsed, Parser, Tokens};
+pub(crate) use render::{Exceptions, Inner, Rendered, each_text, look_up};
 
 /// Tokens that are integers in disguise.
 trait Numeric {

@@ -1,11 +1,12 @@
 //! Decoder: blocks to records. It accepts any bytes, and its memory is bounded by the limits that it is given.
 
-use crate::block::{PLAIN, RAW, SHAPE};
+use crate::block::{PLAIN, RAW, SHAPE, STATE};
 use crate::error::{DecodeError, within};
 use crate::limits::{Limits, payload_max};
 use crate::pack::Unpacker;
 use crate::payload::PayloadReader;
 use crate::records::RecordsBuf;
+use crate::state::DecoderState;
 use crate::varint::Reader;
 
 /// Most bytes of the length of a record.
@@ -55,8 +56,26 @@ impl Decoder {
                 self.unpacker.unpack(rest, payload_max(self.limits.bytes), &mut self.payload)?;
                 self.reader.read(&self.payload, self.limits, out)
             }
+            STATE => Err(DecodeError::Malformed("a block with state where none is kept")),
             _ => Err(DecodeError::Malformed("an unknown form of block")),
         }
+    }
+
+    /// Like [`Self::decode`], also for blocks that refer to blocks before.
+    ///
+    /// # Errors
+    /// Like those of `decode`; also for blocks that do not follow the last one. After any error in a block with state,
+    /// only a block that begins the state can be decoded with it.
+    pub fn decode_with(
+        &mut self,
+        state: &mut DecoderState,
+        block: &[u8],
+        out: &mut RecordsBuf,
+    ) -> Result<(), DecodeError> {
+        if block.first() != Some(&STATE) {
+            return self.decode(block, out);
+        }
+        state.decode(block, self.limits, &mut self.payload, &mut self.reader, out)
     }
 
     fn raw(&mut self, mut reader: Reader<'_>, lengths_max: usize, out: &mut RecordsBuf) -> Result<(), DecodeError> {

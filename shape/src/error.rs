@@ -22,6 +22,17 @@ pub enum DecodeError {
     /// A rule of the format is broken; the text names it.
     #[error("malformed: {0}")]
     Malformed(&'static str),
+    /// The block needs another state than the decoder has: blocks were lost, repeated or reordered.
+    #[error("the block needs the state after {needed} blocks, and the decoder's is another one, after {found}")]
+    OtherState {
+        /// Blocks before it, since the state began.
+        needed: u64,
+        /// Blocks that the decoder has seen since then.
+        found: u64,
+    },
+    /// The state is unknown since a block that could not be decoded; a block that begins the state repairs it.
+    #[error("the state is lost since a block that could not be decoded")]
+    StateLost,
     /// The compressed bytes cannot be expanded.
     #[error("the compressed bytes are damaged")]
     Decompress,

@@ -27,9 +27,11 @@ mod plan;
 mod records;
 mod scan;
 mod skeleton;
+mod state;
 mod stream;
 mod template;
 mod varint;
+mod window;
 mod writer;
 
 pub use decode::Decoder;
@@ -39,4 +41,5 @@ pub use judge::Judge;
 pub use library::{Job, Library, Shelf};
 pub use limits::{BYTES_MAX, Limits, RECORDS_MAX};
 pub use records::{Records, RecordsBuf};
+pub use state::{DecoderState, EncoderState};
 pub use writer::{BlockWriter, Template};

@@ -22,9 +22,24 @@ pub(crate) const SAMPLE_MAX: usize = 1 << 20;
 /// Growth of the sample that makes it worth learning again.
 pub(crate) const SAMPLE_GROWTH: usize = 8;
 
+/// Slots of the table of a column's predictor in a state, as a power of two: least, and most of encoders and decoders.
+pub(crate) const SLOTS_BITS_MIN: u32 = 6;
+pub(crate) const SLOTS_BITS: u32 = 13;
+pub(crate) const SLOTS_BITS_MAX: u32 = 14;
+/// Slots of the table of the choices at a node in a state, as a power of two.
+pub(crate) const CHOICE_SLOTS_BITS: u32 = 8;
+/// Texts of a column that a state keeps, and their bytes: a column with more forgets all of them.
+pub(crate) const TEXTS_MAX: usize = 8_192;
+pub(crate) const TEXT_BYTES_MAX: usize = 128 << 10;
+
 /// Most bytes that the header and columns of a block may have before compression.
 pub(crate) const fn payload_max(bytes: usize) -> usize {
     bytes.saturating_add(bytes / 4).saturating_add(65_536)
+}
+
+/// Most bytes that the tokens of a block may be rendered to.
+pub(crate) const fn rendered_max(bytes: usize) -> usize {
+    bytes.saturating_mul(4).saturating_add(65_536)
 }
 
 /// Most nodes that the walk over all records of a block may visit.

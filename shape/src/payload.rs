@@ -1,8 +1,11 @@
 //! Header and columns of a block before compression: what a shape consists of.
 
+mod assemble;
 mod read;
+mod sections;
 mod write;
 
+pub(crate) use assemble::{Column, Pieces, STEP};
 pub(crate) use read::PayloadReader;
 pub(crate) use write::PayloadWriter;
 

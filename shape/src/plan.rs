@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use crate::align::Aligned;
 use crate::column::{Kind, Parsed, Parser, Tokens};
 use crate::pack::Packer;
-use crate::skeleton::Skeleton;
-use crate::stream::{Parents, Predictor, cost, forward};
-use crate::template::Graph;
+use crate::skeleton::{Chains, Skeleton, best_predictor};
+use crate::stream::{Parents, Predictor, Scratch, cost, forward};
+use crate::template::{Graph, Node};
 
 /// Rows of each column that are tried.
 const ROWS_MAX: usize = 4_096;
@@ -41,7 +41,9 @@ pub(crate) struct Plan {
     /// Expected bytes of each column.
     pub(crate) costs: Vec<f64>,
     /// Columns in the order in which they are coded.
-    order: Vec<usize>,
+    pub(crate) order: Vec<usize>,
+    /// Predictor of the choices at each node.
+    pub(crate) choices: Vec<Predictor>,
 }
 
 impl Plan {
@@ -64,7 +66,7 @@ impl Plan {
 pub(crate) struct Planner {
     parser: Parser,
     packer: Packer,
-    residuals: Vec<u64>,
+    scratch: Scratch,
     packed: Vec<u8>,
     /// Rows of each column that are tried: few if there are many columns.
     rows_tried: usize,
@@ -75,7 +77,7 @@ impl Default for Planner {
         Self {
             parser: Parser::default(),
             packer: Packer::new(1),
-            residuals: Vec::new(),
+            scratch: Scratch::default(),
             packed: Vec::new(),
             rows_tried: ROWS_MAX,
         }
@@ -128,12 +130,14 @@ impl Planner {
         let order = order(&inner);
         let columns: Vec<usize> = order.iter().copied().filter(|column| !graph.tokens()[*column].is_empty()).collect();
         let skeleton = Skeleton::of(graph, &columns);
-        let Ok(walk) = skeleton.walk(records, usize::MAX) else { return Plan::default() };
+        let Ok(chains) = Chains::of(&skeleton) else { return Plan::default() };
+        let Ok(walk) = chains.walk(&skeleton, skeleton.choices(), records, usize::MAX) else { return Plan::default() };
         let record_numbers = walk.records_of(&vec![true; columns.len()]);
         let count = graph.keys().len();
         let many = (columns.len() / FEW_COLUMNS).max(1);
         self.rows_tried = (ROWS_MAX / (many * many)).max(ROWS_MIN);
-        let mut plan = Plan { columns: vec![None; count], costs: vec![0.0; count], order };
+        let mut plan =
+            Plan { columns: vec![None; count], costs: vec![0.0; count], order, choices: self.choices(graph) };
         let mut values: Vec<Vec<i64>> = Vec::new();
         let is_varied = |values: &[i64]| values.iter().any(|value| *value != values[0]);
         for (number, column) in columns.iter().enumerate() {
@@ -148,7 +152,7 @@ impl Planner {
                 let Some(kind) = plan.columns[columns[other]].as_ref().map(|plan| &plan.kind) else { continue };
                 let other_rows = graph.tokens()[columns[other]].len();
                 let len = if other_rows == rows { tokens.spans.len().min(values.len()) } else { values.len() };
-                let aligned = Aligned { values: &values[..len], records: &record_numbers[other][..len] };
+                let aligned = Aligned { values: &values[..len], records: &record_numbers[other][..len], before: 0 };
                 let values = if other_rows == rows { Cow::Borrowed(aligned.values) } else { aligned.to_unequal(own) };
                 others.push(Other { column: columns[other], is_number: is_number(kind), values });
             }
@@ -158,6 +162,15 @@ impl Planner {
             values.push(parsed.values);
         }
         plan
+    }
+
+    /// Predictors of the choices of a graph.
+    fn choices(&mut self, graph: &Graph) -> Vec<Predictor> {
+        let mut predictor = |node: &Node| {
+            let choices: Vec<i64> = node.choices().iter().take(ROWS_MAX).map(|choice| i64::from(*choice)).collect();
+            best_predictor(&choices, &mut self.scratch)
+        };
+        graph.nodes().iter().map(&mut predictor).collect()
     }
 
     fn plan_column(
@@ -233,8 +246,10 @@ impl Planner {
         if [a, b].iter().take(predictor.parents()).any(|values| values.len() < target.values.len()) {
             return;
         }
-        forward(predictor, target.values, Parents { a, b }, &mut self.residuals);
-        let cost = cost(&self.residuals) + WORTH * predictor.parents() as f64;
+        let Scratch { memory, residuals } = &mut self.scratch;
+        memory.reset(predictor.has_table(), target.values.len());
+        forward(predictor, target.values, Parents { a, b }, memory, residuals);
+        let cost = cost(residuals) + WORTH * predictor.parents() as f64;
         if cost < best.cost {
             let parents = parents.map(|other| other.map_or(0, |other| other.column));
             *best = Best { cost, predictor, parents };

@@ -9,7 +9,26 @@ pub(crate) struct Span {
     pub(crate) len: u32,
 }
 
+/// Mark of a span in bytes that are kept from block to block.
+const KEPT: u32 = 1 << 31;
+
 impl Span {
+    /// Marks the span as one in bytes that are kept.
+    #[must_use]
+    pub(crate) const fn kept(self) -> Self {
+        Self { at: self.at | KEPT, len: self.len }
+    }
+
+    pub(crate) const fn is_kept(self) -> bool {
+        self.at & KEPT != 0
+    }
+
+    /// The span without the mark.
+    #[must_use]
+    pub(crate) const fn place(self) -> Self {
+        Self { at: self.at & !KEPT, len: self.len }
+    }
+
     pub(crate) const fn new(at: usize, end: usize) -> Self {
         Self { at: at as u32, len: (end - at) as u32 }
     }

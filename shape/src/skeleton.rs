@@ -2,20 +2,21 @@
 
 mod walk;
 
-pub(crate) use walk::Walk;
+pub(crate) use walk::{Chains, Choices, Nodes, Part, Walk};
 
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{COLUMNS_MAX, NODES_MAX, SUCCESSORS_MAX};
 use crate::records::Span;
-use crate::stream::{Parents, Predictor, Stream, cost, forward};
+use crate::stream::{Parents, Predictor, Scratch, Stream, cost, forward};
 use crate::template::{Graph, START};
 use crate::varint::{Reader, put, put_len, unzigzag, zigzag};
 
 /// Column of a node without a token.
-const NO_COLUMN: usize = usize::MAX;
+pub(crate) const NO_COLUMN: usize = usize::MAX;
 
 /// Predictors of choices: those that need no other column.
-const PREDICTORS: [Predictor; 4] = [Predictor::Base, Predictor::Previous, Predictor::SameSelf, Predictor::SameSelfPair];
+pub(crate) const PREDICTORS: [Predictor; 4] =
+    [Predictor::Base, Predictor::Previous, Predictor::SameSelf, Predictor::SameSelfPair];
 
 /// Constant segment with the token behind it. Without successors it ends a record.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +25,6 @@ pub(crate) struct Node {
     column: usize,
     first_successor: usize,
     successors: usize,
-    /// Place of the choices among those of all nodes.
-    first_choice: usize,
-    choices: usize,
 }
 
 impl Node {
@@ -41,8 +39,9 @@ pub(crate) struct Skeleton {
     segments: Vec<u8>,
     nodes: Vec<Node>,
     successors: Vec<usize>,
-    choices: Vec<u16>,
-    streams: Vec<Stream>,
+    choices: Choices,
+    /// Number and stream of the choices at each node with several successors.
+    streams: Vec<(usize, Stream)>,
 }
 
 impl Skeleton {
@@ -58,7 +57,6 @@ impl Skeleton {
             let start = skeleton.segments.len();
             skeleton.segments.extend_from_slice(graph.segment(node));
             let first_successor = skeleton.successors.len();
-            let first_choice = skeleton.choices.len();
             if !node.choices().is_empty() {
                 mapping.clear();
                 mapping.resize(node.successors().len(), u16::MAX);
@@ -75,15 +73,14 @@ impl Skeleton {
             }
             let successors = skeleton.successors.len() - first_successor;
             if successors < 2 {
-                skeleton.choices.truncate(first_choice);
+                skeleton.choices.drop_node();
             }
+            skeleton.choices.end_node();
             skeleton.nodes.push(Node {
                 segment: Span::new(start, skeleton.segments.len()),
                 column: node.column().map_or(NO_COLUMN, |column| number_of[column]),
                 first_successor,
                 successors,
-                first_choice,
-                choices: skeleton.choices.len() - first_choice,
             });
         }
         skeleton
@@ -91,6 +88,11 @@ impl Skeleton {
 
     pub(crate) fn segments(&self) -> &[u8] {
         &self.segments
+    }
+
+    /// Adds bytes behind the segments.
+    pub(crate) fn pad(&mut self, len: usize) {
+        self.segments.resize(self.segments.len() + len, 0);
     }
 
     /// Appends the nodes to a header and the choices to the data.
@@ -112,20 +114,12 @@ impl Skeleton {
                 put(header, zigzag(*successor as i64 - number as i64 - 1));
             }
         }
-        let mut residuals = Vec::new();
-        for node in self.nodes.iter().filter(|node| node.successors > 1) {
-            let choices = &self.choices[node.first_choice..][..node.choices];
-            let values: Vec<i64> = choices.iter().map(|choice| i64::from(*choice)).collect();
-            let mut best = (f64::MAX, Predictor::Base);
-            for predictor in PREDICTORS {
-                forward(predictor, &values, Parents::default(), &mut residuals);
-                let cost = cost(&residuals);
-                if cost < best.0 {
-                    best = (cost, predictor);
-                }
-            }
+        let mut scratch = Scratch::default();
+        for (number, _) in self.nodes.iter().enumerate().filter(|(_, node)| node.successors > 1) {
+            let values: Vec<i64> = self.choices.of(number).iter().map(|choice| i64::from(*choice)).collect();
             put_len(header, values.len());
-            Stream::encode(best.1, &values, Parents::default(), &mut residuals, data).put(header);
+            let predictor = best_predictor(&values, &mut scratch);
+            Stream::encode(predictor, &values, Parents::default(), &mut scratch, data).put(header);
         }
     }
 
@@ -155,47 +149,87 @@ impl Skeleton {
             for _ in 0..successors {
                 skeleton.successors.push(relative("nodes", number + 1, header.number("a successor")?, count)?);
             }
-            skeleton.nodes.push(Node { segment, column, first_successor, successors, first_choice: 0, choices: 0 });
+            skeleton.nodes.push(Node { segment, column, first_successor, successors });
         }
         Ok(skeleton)
     }
 
     /// Reads the descriptions of the choices from a header. There may be `most` choices at a node.
     pub(crate) fn read_choices(&mut self, header: &mut Reader<'_>, most: usize) -> Result<(), DecodeError> {
-        for node in self.nodes.iter_mut().filter(|node| node.successors > 1) {
-            node.choices = header.count("choices", most)?;
-            self.streams.push(Stream::read(header)?);
-            let allowed = PREDICTORS.contains(&self.streams[self.streams.len() - 1].predictor);
-            ensure(allowed, "choices are not predicted from columns")?;
+        for _ in self.nodes.iter().filter(|node| node.successors > 1) {
+            let count = header.count("choices", most)?;
+            let stream = Stream::read(header)?;
+            ensure(PREDICTORS.contains(&stream.predictor), "choices are not predicted from columns")?;
+            self.streams.push((count, stream));
         }
         Ok(())
     }
 
     /// Reads the choices from the data. There may be `most` choices together.
     pub(crate) fn decode_choices(&mut self, data: &mut Reader<'_>, most: usize) -> Result<(), DecodeError> {
-        let mut residuals = Vec::new();
+        let mut scratch = Scratch::default();
+        let mut values = Vec::new();
         let mut streams = self.streams.iter();
-        for node in self.nodes.iter_mut().filter(|node| node.successors > 1) {
-            let Some(stream) = streams.next() else { continue };
-            within("choices", self.choices.len() + node.choices, most)?;
-            node.first_choice = self.choices.len();
-            let values = stream.decode(node.choices, Parents::default(), &mut residuals, data)?;
-            for value in values {
-                let choice = usize::try_from(value).ok().filter(|choice| *choice < node.successors);
-                self.choices.push(choice.ok_or(DecodeError::Malformed("a choice without a successor"))? as u16);
+        for node in &self.nodes {
+            if node.successors > 1
+                && let Some((count, stream)) = streams.next()
+            {
+                within("choices", self.choices.len() + count, most)?;
+                stream.decode(*count, Parents::default(), &mut scratch, data, &mut values)?;
+                push_choices(&values, node.successors, &mut self.choices)?;
             }
+            self.choices.end_node();
         }
         Ok(())
     }
 
-    /// The walk over all records. It may visit at most `most` nodes and has to use all choices.
-    pub(crate) fn walk(&self, records: usize, most: usize) -> Result<Walk, DecodeError> {
-        Walk::over(self, records, most)
+    /// Choices at all nodes.
+    pub(crate) const fn choices(&self) -> &Choices {
+        &self.choices
     }
 }
 
+impl Nodes for Skeleton {
+    fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn part(&self, node: usize) -> Part {
+        let node = &self.nodes[node];
+        Part { segment: node.segment, column: node.column() }
+    }
+
+    fn successors(&self, node: usize) -> &[usize] {
+        let node = &self.nodes[node];
+        &self.successors[node.first_successor..][..node.successors]
+    }
+}
+
+/// Adds values as choices at a node with so many successors.
+pub(crate) fn push_choices(values: &[i64], successors: usize, choices: &mut Choices) -> Result<(), DecodeError> {
+    for value in values {
+        let choice = usize::try_from(*value).ok().filter(|choice| *choice < successors);
+        choices.push(choice.ok_or(DecodeError::Malformed("a choice without a successor"))? as u16);
+    }
+    Ok(())
+}
+
+/// The predictor that makes these choices smallest, alone.
+pub(crate) fn best_predictor(choices: &[i64], scratch: &mut Scratch) -> Predictor {
+    let mut best = (f64::MAX, Predictor::Base);
+    for predictor in PREDICTORS {
+        scratch.memory.reset(predictor.has_table(), choices.len());
+        forward(predictor, choices, Parents::default(), &mut scratch.memory, &mut scratch.residuals);
+        let cost = cost(&scratch.residuals);
+        if cost < best.0 {
+            best = (cost, predictor);
+        }
+    }
+    best.1
+}
+
 /// Number at a distance from the expected one.
-fn relative(what: &'static str, expected: usize, step: u64, most: usize) -> Result<usize, DecodeError> {
+pub(crate) fn relative(what: &'static str, expected: usize, step: u64, most: usize) -> Result<usize, DecodeError> {
     let number = (expected as i64).wrapping_add(unzigzag(step));
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     if number < most { Ok(number) } else { Err(DecodeError::Limit { what, found: number as u64, most: most as u64 }) }

@@ -2,13 +2,22 @@
 //! are laid out as planes of bytes, or as bits.
 
 mod layout;
+mod memory;
 mod predictor;
 
 pub(crate) use layout::{Layout, cost};
-pub(crate) use predictor::{Parents, Predictor, forward, inverse};
+pub(crate) use memory::{Before, Memory};
+pub(crate) use predictor::{Parents, Predictor, forward, inverse, key_of_pair};
 
 use crate::error::DecodeError;
 use crate::varint::{Reader, put, unzigzag, zigzag};
+
+/// Reusable memory for streams.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) memory: Memory,
+    pub(crate) residuals: Vec<u64>,
+}
 
 /// Description of a stream: everything but its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +29,32 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Encodes `values`: appends the data to `out` and returns the description. `residuals` is scratch memory.
+    /// Encodes `values`, of which nothing is known before: appends the data to `out` and returns the description.
     pub(crate) fn encode(
         predictor: Predictor,
         values: &[i64],
         parents: Parents<'_>,
-        residuals: &mut Vec<u64>,
+        scratch: &mut Scratch,
         out: &mut Vec<u8>,
     ) -> Self {
-        let base = forward(predictor, values, parents, residuals);
-        Self { predictor, base, layout: Layout::encode(residuals, out) }
+        scratch.memory.reset(predictor.has_table(), values.len());
+        let base = forward(predictor, values, parents, &mut scratch.memory, &mut scratch.residuals);
+        Self { predictor, base, layout: Layout::encode(&mut scratch.residuals, out) }
     }
 
-    /// Decodes `rows` values from `data`.
+    /// Replaces `values` by `rows` values from `data`.
     pub(crate) fn decode(
         &self,
         rows: usize,
         parents: Parents<'_>,
-        residuals: &mut Vec<u64>,
+        scratch: &mut Scratch,
         data: &mut Reader<'_>,
-    ) -> Result<Vec<i64>, DecodeError> {
-        self.layout.decode(rows, data, residuals)?;
-        Ok(inverse(self.predictor, self.base, residuals, parents))
+        values: &mut Vec<i64>,
+    ) -> Result<(), DecodeError> {
+        self.layout.decode(rows, data, &mut scratch.residuals)?;
+        scratch.memory.reset(self.predictor.has_table(), rows);
+        inverse(self.predictor, self.base, &scratch.residuals, parents, &mut scratch.memory, values);
+        Ok(())
     }
 
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
@@ -75,7 +88,7 @@ mod tests {
         fn any_values_survive_any_predictor(values in some_values(), a in some_values(), b in some_values()) {
             let rows = values.len().min(a.len()).min(b.len());
             let parents = Parents { a: &a[..rows], b: &b[..rows] };
-            let mut scratch = Vec::new();
+            let mut scratch = Scratch::default();
             for predictor in Predictor::ALL {
                 let mut data = Vec::new();
                 let stream = Stream::encode(predictor, &values[..rows], parents, &mut scratch, &mut data);
@@ -83,8 +96,9 @@ mod tests {
                 stream.put(&mut header);
                 prop_assert_eq!(Stream::read(&mut Reader::new(&header)), Ok(stream));
                 let mut reader = Reader::new(&data);
-                let back = stream.decode(rows, parents, &mut scratch, &mut reader);
-                prop_assert_eq!(back.as_deref(), Ok(&values[..rows]));
+                let mut back = Vec::new();
+                prop_assert_eq!(stream.decode(rows, parents, &mut scratch, &mut reader, &mut back), Ok(()));
+                prop_assert_eq!(&back[..], &values[..rows]);
                 prop_assert_eq!(reader.end(), Ok(()));
             }
         }

@@ -10,5 +10,5 @@ mod paths;
 mod rule;
 mod words;
 
-pub(crate) use graph::{Graph, START};
+pub(crate) use graph::{Graph, Node, START};
 pub(crate) use lexer::{ColumnKey, Lexer};

@@ -47,6 +47,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated(what))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
     pub(crate) fn number(&mut self, what: &'static str) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {

@@ -1,6 +1,7 @@
 //! Writer of blocks with a template that was learned elsewhere.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::block::{SHAPE, put_raw};
 use crate::learn::{Learned, learn};
@@ -9,29 +10,47 @@ use crate::pack::Packer;
 use crate::payload::PayloadWriter;
 use crate::plan::Planner;
 use crate::records::Records;
+use crate::state::{Block, EncoderState};
 
 /// Template of similar records with the plan of their columns. It grows with the records that it writes.
-#[derive(Clone)]
-pub struct Template(Learned);
+pub struct Template {
+    learned: Learned,
+    /// Tells this template from all others, its copies included: they grow apart.
+    id: u64,
+}
+
+/// Number of templates so far.
+static TEMPLATES: AtomicU64 = AtomicU64::new(0);
 
 impl Template {
     /// Learns from records; `None` if they have no template. This takes as long as writing some hundred blocks.
     pub fn learn(records: Records<'_>) -> Option<Self> {
         let mut learned = learn(records.first(SAMPLE_MAX), &mut Planner::default())?;
         learned.graph.clear();
-        Some(Self(learned))
+        Some(Self::new(learned))
+    }
+
+    fn new(learned: Learned) -> Self {
+        Self { learned, id: TEMPLATES.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Frees the memory of the last block.
     pub fn release(&mut self) {
-        self.0.graph.clear();
+        self.learned.graph.clear();
+    }
+}
+
+impl Clone for Template {
+    fn clone(&self) -> Self {
+        Self::new(self.learned.clone())
     }
 }
 
 impl fmt::Debug for Template {
     /// Shows sizes alone: segments are parts of records.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} nodes, {} columns", self.0.graph.nodes().len(), self.0.graph.keys().len())
+        let graph = &self.learned.graph;
+        write!(f, "{} nodes, {} columns", graph.nodes().len(), graph.keys().len())
     }
 }
 
@@ -58,7 +77,28 @@ impl BlockWriter {
     /// them: it is of no use any more.
     #[must_use]
     pub fn write(&mut self, template: &mut Template, records: Records<'_>, out: &mut Vec<u8>) -> bool {
-        self.write_learned(&mut template.0, records, out)
+        self.write_learned(&mut template.learned, records, out)
+    }
+
+    /// Appends the block of these records, which refers to the blocks before of the same `stream`: any number that the
+    /// caller gives to records of one kind. The block counts once [`EncoderState::commit`] is called;
+    /// [`EncoderState::rollback`] undoes it, and all others since the last commit. Returns false, and changes nothing,
+    /// if the template does not fit the records: it is of no use any more.
+    #[must_use]
+    pub fn write_with(
+        &mut self,
+        state: &mut EncoderState,
+        stream: u32,
+        template: &mut Template,
+        records: Records<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Template { learned: Learned { graph, plan }, id } = template;
+        if records.is_empty() || graph.read(records).is_err() {
+            return false;
+        }
+        let block = Block { stream, template: *id, records, graph, plan };
+        state.write(block, &mut self.writer, &mut self.payload, out)
     }
 
     /// Appends the block of records that nothing makes smaller.

@@ -27,3 +27,13 @@ fn the_corpus_of_blocks_is_refused_or_decoded() {
 fn the_corpus_of_records_survives() {
     replay("records", checks::records);
 }
+
+#[test]
+fn the_corpus_of_payloads_with_state_is_refused_or_decoded() {
+    replay("state", checks::state);
+}
+
+#[test]
+fn the_corpus_of_sequences_survives() {
+    replay("sequence", checks::sequence);
+}

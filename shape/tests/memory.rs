@@ -1,7 +1,7 @@
 //! Memory that hostile blocks cost: counted, claim by claim. One test, because the count is the process's.
 
 use peak_alloc::PeakAlloc;
-use shape::{Decoder, Encoder, Limits, RecordsBuf};
+use shape::{BlockWriter, Decoder, DecoderState, Encoder, EncoderState, Limits, RecordsBuf, Template};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -84,4 +84,50 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
     Encoder::new(1).encode(dense.as_records(), &mut block);
     let used = decode(&block, true);
     assert!(used < 20 << 20, "{used} bytes for {} bytes of records", dense.as_records().bytes().len());
+
+    // States of both ends: what they hold after records of many topics with many texts.
+    const BOUND: usize = 4 << 20;
+    let mut blocks = Vec::new();
+    let mut templates: Vec<Template> =
+        (0..10).filter_map(|topic| Template::learn(users(topic, 0).as_records())).collect();
+    let mut writer = BlockWriter::new(1);
+    let before = HEAP.current_usage();
+    let mut encoder = EncoderState::new(BOUND, 1);
+    for round in 0..6 {
+        for (topic, template) in templates.iter_mut().enumerate() {
+            let mut block = Vec::new();
+            let records = users(topic, round);
+            assert!(writer.write_with(&mut encoder, topic as u32, template, records.as_records(), &mut block));
+            encoder.commit();
+            blocks.push(block);
+        }
+    }
+    templates.clear();
+    let held: usize = blocks.iter().map(Vec::capacity).sum();
+    drop(writer);
+    let used = HEAP.current_usage().saturating_sub(before + held);
+    let [codec, charged] = encoder.memory();
+    assert!(charged > BOUND / 4 && used + codec <= BOUND, "{used} and {codec} bytes; {charged} charged");
+    drop(encoder);
+
+    let before = HEAP.current_usage();
+    let mut state = DecoderState::new(BOUND);
+    let mut decoder = Decoder::new(Limits::default());
+    let mut records = RecordsBuf::default();
+    blocks.iter().for_each(|block| decoder.decode_with(&mut state, block, &mut records).expect("a block"));
+    drop((decoder, records));
+    let used = HEAP.current_usage().saturating_sub(before);
+    let [codec, charged] = state.memory();
+    assert!(charged > BOUND / 4 && used + codec <= BOUND, "{used} and {codec} bytes; {charged} charged");
+}
+
+/// Records with many distinct texts, each of which comes three times.
+fn users(topic: usize, round: usize) -> RecordsBuf {
+    let user = |row: usize| {
+        let name = (row / 3 * 7_919 + topic * 31) % 5_003;
+        let letter = |place: u32| char::from(b'a' + (name / 10_usize.pow(place) % 10) as u8);
+        let text: String = (0..4).map(letter).collect();
+        format!("{{\"user\": \"{text}son of\", \"group\": \"of-{}\", \"n\": {row}}}", name * 13 % 509)
+    };
+    (round * 3_000..round * 3_000 + 4_000).map(user).collect()
 }

@@ -67,8 +67,41 @@ fn block_of(records: &[Vec<u8>]) -> Vec<u8> {
     block
 }
 
+/// Blocks with state and what becomes of them.
+fn sequences() -> impl Strategy<Value = Vec<(checks::Fate, u32, RecordsBuf)>> {
+    let fate = prop_oneof![
+        6 => Just(checks::Fate::Arrives),
+        2 => Just(checks::Fate::Dropped),
+        1 => Just(checks::Fate::Lost),
+        1 => Just(checks::Fate::Begins),
+        1 => Just(checks::Fate::Relearned),
+        2 => Just(checks::Fate::Joined),
+    ];
+    // Few kinds of records, so that blocks have something in common.
+    (vec(similar_records(), 1..4), vec((fate, 0..3_u32, any::<usize>(), any::<usize>()), 1..24)).prop_map(
+        |(kinds, blocks)| {
+            let block = |(fate, stream, kind, from): (_, _, usize, usize)| {
+                let kind = &kinds[kind % kinds.len()];
+                (fate, stream, kind.iter().skip(from % kind.len()).collect())
+            };
+            blocks.into_iter().map(block).collect()
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn any_sequence_of_blocks_with_state_survives(units in 0..300_usize, blocks in sequences()) {
+        checks::sequence_survives(units << 14, &blocks);
+    }
+
+    #[test]
+    fn any_content_of_a_block_with_state_is_refused_or_decoded(bytes in vec(any::<u8>(), 0..200)) {
+        checks::state(&bytes);
+        checks::sequence(&bytes);
+    }
 
     #[test]
     fn similar_records_survive(records in similar_records()) {

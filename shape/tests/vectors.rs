@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shape::{Decoder, Limits, RecordsBuf};
+use shape::{Decoder, DecoderState, Limits, RecordsBuf};
 
 fn vectors() -> BTreeSet<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
@@ -15,7 +15,10 @@ fn vectors() -> BTreeSet<PathBuf> {
 
 /// Bytes of a file of hexadecimal digits, with comments behind `#`.
 fn read(path: &Path) -> Vec<u8> {
-    let text = fs::read_to_string(path).expect("a vector");
+    digits(&fs::read_to_string(path).expect("a vector"))
+}
+
+fn digits(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .lines()
         .flat_map(|line| line.split('#').next().unwrap_or_default().bytes().filter(u8::is_ascii_hexdigit))
@@ -36,6 +39,26 @@ fn golden_blocks_have_their_records() {
         Decoder::new(Limits::default()).decode(&block, &mut records).expect("a block");
         assert_eq!(records, expected, "{}", path.display());
     }
+}
+
+#[test]
+fn golden_blocks_with_state_have_their_records() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let [blocks, groups] =
+        ["state.blocks", "state.groups"].map(|name| fs::read_to_string(directory.join(name)).expect("a vector"));
+    let mut state = DecoderState::new(4 << 20);
+    let mut decoder = Decoder::new(Limits::default());
+    let mut marks = BTreeSet::new();
+    let [blocks, groups] = [&blocks, &groups].map(|text| text.split("\n\n").collect::<Vec<_>>());
+    assert_eq!(blocks.len(), groups.len());
+    for (block, group) in blocks.into_iter().zip(groups) {
+        let block = digits(block);
+        marks.insert(block[1]);
+        let mut records = RecordsBuf::default();
+        decoder.decode_with(&mut state, &block, &mut records).expect("a block");
+        assert_eq!(records, group.lines().collect());
+    }
+    assert_eq!(marks, [0, 2, 7].into(), "blocks that begin and that do not");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use shape::{Decoder, Encoder, Limits, RecordsBuf};
+use shape::{BlockWriter, Decoder, DecoderState, Encoder, EncoderState, Limits, RecordsBuf, Template};
 
 use crate::corpora::Corpus;
 
@@ -15,6 +15,11 @@ const LEAST_TIME: Duration = Duration::from_millis(20);
 /// Bytes that zstd's level 19 is measured on.
 const SLOW_MAX: usize = 1 << 20;
 
+/// Bytes of a state.
+const STATE: usize = 4 << 20;
+/// Bytes that the template of blocks with state is learned from.
+const SAMPLE: usize = 1 << 20;
+
 /// Results for one corpus and one size of blocks.
 pub(crate) struct Row<'a> {
     name: &'a str,
@@ -22,11 +27,15 @@ pub(crate) struct Row<'a> {
     records: usize,
     bytes: usize,
     shape: usize,
+    /// Bytes of blocks with state, those without a template included.
+    state: usize,
+    /// Most memory of the state: of the codec and of the rest.
+    memory: [usize; 2],
     plain: usize,
     /// Bytes of plain zstd-19, and the record bytes in them.
     slow: [usize; 2],
     forms: [usize; 3],
-    times: [Duration; 4],
+    times: [Duration; 6],
 }
 
 /// Measures encoding, decoding and plain zstd.
@@ -39,10 +48,12 @@ pub(crate) fn measure(corpus: &Corpus, block: usize) -> Row<'_> {
         records: blocks.iter().map(|records| records.as_records().len()).sum(),
         bytes: blocks.iter().map(|records| records.as_records().bytes().len()).sum(),
         shape: 0,
+        state: 0,
+        memory: [0; 2],
         plain: 0,
         slow: [0; 2],
         forms: [0; 3],
-        times: [Duration::MAX; 4],
+        times: [Duration::MAX; 6],
     };
     let mut encoder = Encoder::new(1);
     let mut encoded: Vec<Vec<u8>> = vec![Vec::new(); blocks.len()];
@@ -65,6 +76,7 @@ pub(crate) fn measure(corpus: &Corpus, block: usize) -> Row<'_> {
     for _ in 0..RUNS {
         row.time(1, || encoded.iter().for_each(|block| decoder.decode(block, &mut back).expect("a block")));
     }
+    row.measure_state(&blocks);
     let mut packed: Vec<Vec<u8>> = Vec::new();
     for _ in 0..RUNS {
         row.time(2, || packed = compress(&plain, 1));
@@ -78,6 +90,54 @@ pub(crate) fn measure(corpus: &Corpus, block: usize) -> Row<'_> {
 }
 
 impl Row<'_> {
+    /// Measures blocks with state, each series of them from the beginning of the state.
+    fn measure_state(&mut self, blocks: &[RecordsBuf]) {
+        let sample = blocks.iter().flat_map(|block| block.as_records().iter());
+        let mut bytes = 0;
+        let sample: RecordsBuf = sample.take_while(|record| (bytes < SAMPLE, bytes += record.len()).0).collect();
+        let Some(mut template) = Template::learn(sample.as_records()) else { return };
+        let mut writer = BlockWriter::new(1);
+        let mut encoded: Vec<Vec<u8>> = vec![Vec::new(); blocks.len()];
+        let mut encode = |state: &mut EncoderState, records: &RecordsBuf, out: &mut Vec<u8>| {
+            out.clear();
+            if !writer.write_with(state, 0, &mut template, records.as_records(), out) {
+                assert!(writer.pack(records.as_records().bytes(), out), "zstd compresses");
+            }
+            state.commit();
+        };
+        let mut state = EncoderState::new(STATE, 1);
+        for _ in 0..RUNS {
+            self.time(4, || {
+                state.reset();
+                blocks.iter().zip(&mut encoded).for_each(|(records, out)| encode(&mut state, records, out));
+            });
+        }
+        self.state = encoded.iter().map(Vec::len).sum();
+        self.memory = state.memory();
+        let mut decoder = Decoder::new(Limits::default());
+        let mut back = RecordsBuf::default();
+        let mut state = DecoderState::new(STATE);
+        let is_known = |block: &&Vec<u8>| block[0] == 3;
+        for (records, block) in blocks.iter().zip(&encoded).filter(|(_, block)| is_known(block)) {
+            decoder.decode_with(&mut state, block, &mut back).expect("a block");
+            assert!(back == *records, "{}: a block with state differs", self.name);
+        }
+        for _ in 0..RUNS {
+            self.time(5, || {
+                let known = encoded.iter().filter(is_known);
+                known.for_each(|block| decoder.decode_with(&mut state, block, &mut back).expect("a block"));
+            });
+        }
+        self.memory = self
+            .memory
+            .into_iter()
+            .zip(state.memory())
+            .map(|(a, b)| a.max(b))
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("two");
+    }
+
     /// Notes the processor time of `work`, if it is the least so far. Short work is repeated.
     fn time(&mut self, which: usize, mut work: impl FnMut()) {
         let start = processor_time();
@@ -106,22 +166,28 @@ impl fmt::Display for Row<'_> {
         let blocks: usize = self.forms.iter().sum();
         write!(
             f,
-            "{:<12} {:>7} {:>6} | {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>4}% | {:>5.0} {:>5.0} {:>6.0} {:>6.0} | {:>5.0} {:>5.0}",
+            "{:<12} {:>7} {:>6} | {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>4}%",
             self.name,
             self.block,
             self.bytes / self.records,
             ratio(self.shape, self.bytes),
+            ratio(self.state, self.bytes),
             ratio(self.plain, self.bytes),
             ratio(self.slow[0], self.slow[1]),
-            self.plain as f64 / self.shape as f64,
             self.forms[2] * 100 / blocks,
-            self.speed(0),
-            self.speed(1),
-            self.per_record(0),
-            self.per_record(1),
-            self.speed(2),
-            self.speed(3),
-        )
+        )?;
+        for first in [0, 4] {
+            write!(
+                f,
+                " | {:>5.0} {:>5.0} {:>6.0} {:>6.0}",
+                self.speed(first),
+                self.speed(first + 1),
+                self.per_record(first),
+                self.per_record(first + 1)
+            )?;
+        }
+        let [codec, rest] = self.memory.map(|bytes| bytes >> 10);
+        write!(f, " | {:>5.0} {:>5.0} | {codec:>5} {rest:>5}", self.speed(2), self.speed(3))
     }
 }
 

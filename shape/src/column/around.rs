@@ -25,6 +25,10 @@ impl Frames {
         self.last_front = 0;
     }
 
+    pub(super) fn reset_texts(&mut self) {
+        self.texts.clear();
+    }
+
     /// Texts of the frames: mark, front and back of each.
     pub(super) fn texts(&self) -> &[u8] {
         &self.texts
@@ -32,6 +36,17 @@ impl Frames {
 
     /// Returns the number of the frame of `token` around `inner`; the frame of a token without it is all of it.
     pub(super) fn number(&mut self, token: &[u8], inner: &[u8], dictionary: &mut Dictionary) -> usize {
+        let frame = self.add(token, inner);
+        let known = dictionary.len();
+        let number = dictionary.number(&self.texts, frame);
+        if number < known {
+            self.texts.truncate(frame.at as usize);
+        }
+        number
+    }
+
+    /// Appends the frame of a token to the texts.
+    pub(super) fn add(&mut self, token: &[u8], inner: &[u8]) -> Span {
         let start = self.texts.len();
         match self.place(token, inner) {
             Some(at) => {
@@ -44,12 +59,7 @@ impl Frames {
                 self.texts.extend_from_slice(token);
             }
         }
-        let known = dictionary.len();
-        let number = dictionary.number(&self.texts, Span::new(start, self.texts.len()));
-        if number < known {
-            self.texts.truncate(start);
-        }
-        number
+        Span::new(start, self.texts.len())
     }
 
     /// Place of `inner` in `token`, first where it was in the last token.
@@ -68,20 +78,50 @@ pub(super) fn place(token: &[u8], inner: &[u8]) -> Option<usize> {
     (0..=last).find(|at| token[*at..].starts_with(inner))
 }
 
-/// Appends the token with a frame around the token at `inner` of `bytes`, to the same bytes, of at most `most`.
-pub(super) fn render(frame: Span, inner: Span, bytes: &mut Vec<u8>, most: usize) -> Result<Span, DecodeError> {
-    let mut reader = Reader::new(frame.of(bytes));
+/// Text to render, with the bytes that it is in if it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) span: Span,
+    pub(super) kept: &'a [u8],
+}
+
+impl Source<'_> {
+    /// The part from `from` to `to`.
+    const fn part(self, from: usize, to: usize) -> Self {
+        Self { span: Span { at: self.span.at + from as u32, len: (to - from) as u32 }, ..self }
+    }
+
+    fn append_to(self, bytes: &mut Vec<u8>) {
+        if self.span.is_kept() {
+            bytes.extend_from_slice(self.span.place().of(self.kept));
+        } else {
+            bytes.extend_from_within(self.span.at as usize..self.span.end());
+        }
+    }
+}
+
+/// Appends the token with a frame around another token to `bytes`, of at most `most`. What is not kept is in `bytes`.
+pub(super) fn render(
+    frame: Source<'_>,
+    inner: Source<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+) -> Result<Span, DecodeError> {
+    let text = if frame.span.is_kept() { frame.span.place().of(frame.kept) } else { frame.span.of(bytes) };
+    let mut reader = Reader::new(text);
     let mark = reader.number("the mark of a frame")?;
-    let texts = reader.left();
+    let start = text.len() - reader.left();
     let front = usize::try_from(mark >> 1).unwrap_or(usize::MAX);
     reader.take(front, "a frame")?;
-    let start = frame.end() - texts;
-    let inner = if mark & 1 == 1 { inner } else { Span::default() };
+    let len = text.len();
     let at = bytes.len();
-    within("bytes of tokens", at + texts + inner.len as usize, most)?;
-    bytes.extend_from_within(start..start + front);
-    bytes.extend_from_within(inner.at as usize..inner.end());
-    bytes.extend_from_within(start + front..frame.end());
+    let inner_len = if mark & 1 == 1 { inner.span.len as usize } else { 0 };
+    within("bytes of tokens", at + len - start + inner_len, most)?;
+    frame.part(start, start + front).append_to(bytes);
+    if mark & 1 == 1 {
+        inner.append_to(bytes);
+    }
+    frame.part(start + front, len).append_to(bytes);
     Ok(Span::new(at, bytes.len()))
 }
 
@@ -102,10 +142,13 @@ mod tests {
         for ((token, inner), number) in cases.into_iter().zip(numbers) {
             let at = bytes.len();
             bytes.extend_from_slice(inner.as_bytes());
-            let inner = Span::new(at, bytes.len());
-            let rendered = render(frame_of[number], inner, &mut bytes, 1_000).unwrap();
+            let inner = Source { span: Span::new(at, bytes.len()), kept: &[] };
+            let frame = Source { span: frame_of[number], kept: &[] };
+            let rendered = render(frame, inner, &mut bytes, 1_000).unwrap();
             assert_eq!(rendered.of(&bytes), token.as_bytes());
-            assert!(render(frame_of[number], inner, &mut bytes, 10).is_err(), "there is a limit");
+            assert!(render(frame, inner, &mut bytes, 10).is_err(), "there is a limit");
+            let kept = Source { span: frame_of[number].kept(), kept: frames.texts() };
+            assert_eq!(render(kept, inner, &mut bytes, 1_000).unwrap().of(&bytes), token.as_bytes());
         }
     }
 }

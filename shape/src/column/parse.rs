@@ -40,6 +40,46 @@ pub(crate) struct Parsed {
     pub(crate) entries: usize,
 }
 
+/// Distinct tokens or frames of a column, kept from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    dictionary: Dictionary,
+    bytes: Vec<u8>,
+}
+
+impl Kept {
+    /// Number of texts.
+    pub(crate) fn len(&self) -> usize {
+        self.dictionary.len()
+    }
+
+    /// Bytes of all texts.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the last texts, so that `len` of `bytes` bytes are left.
+    pub(crate) fn truncate(&mut self, len: usize, bytes: usize) {
+        self.dictionary.truncate(len);
+        self.bytes.truncate(bytes);
+    }
+
+    fn number(&mut self, bytes: &[u8], token: Span) -> i64 {
+        self.dictionary.number_kept(&mut self.bytes, bytes, token) as i64
+    }
+
+    /// Texts from a number on: all lengths, then all bytes.
+    fn texts_from(&self, number: usize) -> Vec<u8> {
+        let mut text = Vec::new();
+        let new = self.dictionary.tokens().skip(number);
+        new.clone().for_each(|token| put_len(&mut text, token.len as usize));
+        if let Some(first) = self.dictionary.tokens().nth(number) {
+            text.extend_from_slice(&self.bytes[first.at as usize..]);
+        }
+        text
+    }
+}
+
 /// Parser of columns, with reusable memory.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
@@ -59,6 +99,32 @@ impl Parser {
             Kind::Dictionary => self.numbers(tokens),
             Kind::Around(_) => self.around(tokens, inner.unwrap_or(tokens)),
         }
+    }
+
+    /// Like [`Self::parse`], but distinct tokens and frames are numbered together with those in `kept`; the texts are
+    /// those of the new ones.
+    pub(crate) fn parse_kept(
+        &mut self,
+        kind: &Kind,
+        tokens: Tokens<'_>,
+        inner: Option<Tokens<'_>>,
+        kept: &mut Kept,
+    ) -> Parsed {
+        let known = kept.len();
+        let values = match (kind, inner) {
+            (Kind::Dictionary, _) => tokens.spans.iter().map(|token| kept.number(tokens.bytes, *token)).collect(),
+            (Kind::Around(_), Some(inner)) => {
+                let pairs = tokens.iter().zip(inner.iter());
+                let number = |(token, inner): (&[u8], &[u8])| {
+                    self.frames.reset_texts();
+                    let frame = self.frames.add(token, inner);
+                    kept.number(self.frames.texts(), frame)
+                };
+                pairs.map(number).collect()
+            }
+            _ => return self.parse(kind, tokens, inner),
+        };
+        Parsed { values, text: kept.texts_from(known), entries: kept.len() - known, ..Parsed::default() }
     }
 
     /// Number of distinct tokens.

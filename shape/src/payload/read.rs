@@ -1,23 +1,40 @@
 //! Header and columns of a block to its records.
 
 use super::Description;
+use super::assemble::{Column, Pieces, STEP};
 use crate::align::Aligned;
-use crate::column::{Kind, Rendered, Rendering, Sources};
-use crate::error::{DecodeError, ensure};
-use crate::limits::{COLUMNS_MAX, Limits, steps_max};
+use crate::column::{Exceptions, Inner, Kind, Rendered, look_up};
+use crate::error::DecodeError;
+use crate::limits::{COLUMNS_MAX, Limits, rendered_max, steps_max};
 use crate::records::{RecordsBuf, Span};
-use crate::skeleton::{Skeleton, Walk};
-use crate::stream::Parents;
+use crate::skeleton::{Chains, Skeleton};
+use crate::stream::{Parents, Scratch};
 use crate::varint::Reader;
-
-/// Bytes that are copied together, and padding behind everything that is copied.
-const STEP: usize = 16;
 
 /// Reader of payloads, with reusable memory.
 #[derive(Debug, Default)]
 pub(crate) struct PayloadReader {
-    rendered: Rendered,
-    residuals: Vec<u64>,
+    pub(crate) rendered: Rendered,
+    pub(crate) scratch: Scratch,
+    pub(crate) columns: Decoded,
+    entries: Vec<Span>,
+}
+
+/// Values and tokens of the columns of a block, with reusable memory.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    pub(crate) values: Vec<Vec<i64>>,
+    pub(crate) tokens: Vec<Vec<Span>>,
+}
+
+impl Decoded {
+    /// Forgets all values and tokens, and makes room for `columns` columns.
+    pub(crate) fn reset(&mut self, columns: usize) {
+        self.values.iter_mut().for_each(Vec::clear);
+        self.tokens.iter_mut().for_each(Vec::clear);
+        self.values.resize_with(columns.max(self.values.len()), Vec::new);
+        self.tokens.resize_with(columns.max(self.tokens.len()), Vec::new);
+    }
 }
 
 /// Header of a block.
@@ -33,112 +50,93 @@ impl PayloadReader {
     pub(crate) fn read(&mut self, payload: &[u8], limits: Limits, out: &mut RecordsBuf) -> Result<(), DecodeError> {
         let mut reader = Reader::new(payload);
         let mut header = read_header(&mut reader, limits)?;
-        header.skeleton.decode_choices(&mut reader, steps_max(header.bytes, header.records))?;
-        let mut walk = header.skeleton.walk(header.records, steps_max(header.bytes, header.records))?;
+        let most = steps_max(header.bytes, header.records);
+        header.skeleton.decode_choices(&mut reader, most)?;
+        let chains = Chains::of(&header.skeleton)?;
+        let walk = chains.walk(&header.skeleton, header.skeleton.choices(), header.records, most)?;
         let rows = walk.rows(header.columns.len())?;
         let parents: Vec<_> = header.columns.iter().map(|column| column.parents().to_vec()).collect();
         let record_numbers = walk.records_to_align(&rows, &parents);
-        self.rendered.reset(header.bytes.saturating_mul(4).saturating_add(65_536));
-        let mut values: Vec<Vec<i64>> = Vec::with_capacity(header.columns.len());
-        let mut tokens: Vec<Vec<Span>> = Vec::with_capacity(header.columns.len());
+        self.rendered.reset(rendered_max(header.bytes));
+        self.columns.reset(header.columns.len());
         for (number, column) in header.columns.iter().enumerate() {
+            // Columns refer to earlier ones alone.
+            let (earlier, later) = self.columns.values.split_at_mut(number);
             let aligned = |parent: &usize| {
-                let aligned = Aligned { values: &values[*parent], records: &record_numbers[*parent] };
+                let aligned = Aligned { values: &earlier[*parent], records: &record_numbers[*parent], before: 0 };
                 aligned.to(rows[number], &record_numbers[number])
             };
             let parents: Vec<_> = column.parents().iter().map(aligned).collect();
             let [a, b] = [0, 1].map(|index| parents.get(index).map_or(&[][..], |values| values));
-            let inner = if let Kind::Around(inner) = column.kind { &tokens[inner][..] } else { &[] };
-            let sources = Sources { data: &mut reader, inner };
-            let (own, spans) = self.read_column(column, rows[number], Parents { a, b }, sources)?;
-            values.push(own);
-            tokens.push(spans);
+            let source = Source { column, rows: rows[number], parents: Parents { a, b }, data: &mut reader };
+            let (tokens_before, tokens) = self.columns.tokens.split_at_mut(number);
+            let inner = if let Kind::Around(inner) = column.kind { &tokens_before[inner][..] } else { &[] };
+            let target = Target { values: &mut later[0], tokens: &mut tokens[0], entries: &mut self.entries };
+            target.read(source, inner, &mut self.rendered, &mut self.scratch)?;
         }
         reader.end()?;
-        self.assemble(&header, &mut walk, &tokens, out)
-    }
-
-    fn read_column(
-        &mut self,
-        column: &Description,
-        rows: usize,
-        parents: Parents<'_>,
-        sources: Sources<'_, '_>,
-    ) -> Result<(Vec<i64>, Vec<Span>), DecodeError> {
-        let rendering = Rendering { kind: &column.kind, rows, texts: column.texts };
-        let texts = self.rendered.texts(rendering, sources.data)?;
-        match (&column.kind, &column.stream) {
-            (Kind::Hex(pattern), _) => Ok((Vec::new(), self.rendered.hex(pattern, rows, &texts, sources.data)?)),
-            (kind, Some(stream)) => {
-                let values = stream.decode(rows, parents, &mut self.residuals, sources.data)?;
-                let tokens = self.rendered.tokens(kind, &values, &texts, sources)?;
-                Ok((values, tokens))
-            }
-            (_, None) => Err(DecodeError::Malformed("a column without values")),
-        }
-    }
-
-    /// Puts segments and tokens together.
-    fn assemble(
-        &mut self,
-        header: &Header,
-        walk: &mut Walk,
-        tokens: &[Vec<Span>],
-        out: &mut RecordsBuf,
-    ) -> Result<(), DecodeError> {
-        for part in walk.parts_mut() {
-            part.segment = self.rendered.add(part.segment.of(header.skeleton.segments()))?;
-        }
         self.rendered.pad(STEP);
-        out.ends.clear();
-        out.ends.reserve(header.records);
-        out.bytes.resize(header.bytes + STEP, 0);
-        let mut output = Output { source: self.rendered.bytes(), bytes: &mut out.bytes, at: 0, end: header.bytes };
-        let mut tokens: Vec<_> = tokens.iter().map(|column| column.iter()).collect();
-        for (parts, is_end) in walk.parts() {
-            for part in parts {
-                output.copy(part.segment)?;
-                let token = part.column.and_then(|column| tokens[column].next());
-                output.copy(token.copied().unwrap_or_default())?;
-            }
-            if is_end {
-                out.ends.push(output.at as u32);
-            }
-        }
-        let found = output.at;
-        ensure(found == header.bytes, "records of another length than stated")?;
-        out.bytes.truncate(found);
-        Ok(())
+        header.skeleton.pad(STEP);
+        let pieces = Pieces {
+            segments: header.skeleton.segments(),
+            rendered: self.rendered.bytes(),
+            columns: self.columns.tokens[..header.columns.len()]
+                .iter()
+                .map(|tokens| Column::new(tokens, &[]))
+                .collect(),
+        };
+        pieces.assemble(&walk, header.records, header.bytes, out)
     }
 }
 
-/// Bytes of the records so far.
-struct Output<'a> {
-    source: &'a [u8],
-    bytes: &'a mut [u8],
-    at: usize,
-    end: usize,
+/// A column in a payload.
+struct Source<'a, 'b> {
+    column: &'a Description,
+    rows: usize,
+    parents: Parents<'a>,
+    data: &'a mut Reader<'b>,
 }
 
-impl Output<'_> {
-    /// Copies a text. Behind each text and behind the end there are [`STEP`] bytes more.
-    fn copy(&mut self, text: Span) -> Result<(), DecodeError> {
-        let from = text.at as usize;
-        let len = text.len as usize;
-        let end = self.at + len;
-        if end > self.end {
-            return Err(DecodeError::Malformed("records are longer than stated"));
+/// Memory for a column.
+struct Target<'a> {
+    values: &'a mut Vec<i64>,
+    tokens: &'a mut Vec<Span>,
+    entries: &'a mut Vec<Span>,
+}
+
+impl Target<'_> {
+    /// Reads a column, which may be around the tokens `inner`.
+    fn read(
+        self,
+        source: Source<'_, '_>,
+        inner: &[Span],
+        rendered: &mut Rendered,
+        scratch: &mut Scratch,
+    ) -> Result<(), DecodeError> {
+        let Self { values, tokens, entries } = self;
+        let Source { column, rows, parents, data } = source;
+        let mut exceptions = Exceptions::default();
+        entries.clear();
+        if column.kind.has_entries() {
+            rendered.entries(column.texts, data, entries)?;
+        } else if column.texts > 0 {
+            exceptions = rendered.exceptions(rows, column.texts, data)?;
         }
-        let source = self.source.get(from..).and_then(<[u8]>::first_chunk::<STEP>);
-        let target = self.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut::<STEP>);
-        if let (Some(source), Some(target)) = (source, target) {
-            *target = *source;
+        if let Kind::Hex(pattern) = &column.kind {
+            return rendered.hex(pattern, rows, &exceptions, data, tokens);
         }
-        if len > STEP {
-            self.bytes[self.at + STEP..end].copy_from_slice(&self.source[from + STEP..from + len]);
+        let stream = column.stream.as_ref().ok_or(DecodeError::Malformed("a column without values"))?;
+        stream.decode(rows, parents, scratch, data, values)?;
+        match &column.kind {
+            Kind::Raw => rendered.raw(values, data, tokens),
+            Kind::Dictionary => look_up(values, entries, tokens),
+            Kind::Around(_) => {
+                let mut frames = Vec::new();
+                look_up(values, entries, &mut frames)?;
+                rendered.around(&frames, &[], Inner { tokens: inner, kept: &[] }, tokens)
+            }
+            kind => rendered.numbers(kind, values, &exceptions, tokens),
         }
-        self.at = end;
-        Ok(())
     }
 }
 

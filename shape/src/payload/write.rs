@@ -4,29 +4,24 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Description;
+use super::sections::Sections;
 use crate::align::Aligned;
 use crate::column::{Kind, Parsed, Parser, Tokens};
 use crate::plan::{ColumnPlan, Plan, Planner};
 use crate::records::Records;
-use crate::skeleton::Skeleton;
-use crate::stream::{Parents, Predictor, Stream};
+use crate::skeleton::{Chains, Choices, Skeleton};
+use crate::stream::{Parents, Predictor, Scratch, Stream};
 use crate::template::Graph;
 use crate::varint::put_len;
-
-/// Bytes between two cuts, at least.
-const CUT_MIN: usize = 2_048;
-/// Bytes of columns below which there are no cuts.
-const CUTS_FROM: usize = 16_384;
 
 /// Writer of payloads, with reusable memory.
 #[derive(Debug, Default)]
 pub(crate) struct PayloadWriter {
-    parser: Parser,
-    planner: Planner,
-    residuals: Vec<u64>,
-    header: Vec<u8>,
-    data: Vec<u8>,
-    cuts: Vec<usize>,
+    pub(crate) parser: Parser,
+    pub(crate) planner: Planner,
+    pub(crate) scratch: Scratch,
+    pub(crate) sections: Sections,
+    pub(crate) choices: Choices,
 }
 
 /// Column that has been parsed.
@@ -47,14 +42,13 @@ impl PayloadWriter {
     ) -> &[usize] {
         let numbers = plan.used(graph);
         let skeleton = Skeleton::of(graph, &numbers);
-        self.header.clear();
-        self.data.clear();
-        self.cuts.clear();
-        put_len(&mut self.header, records.len());
-        put_len(&mut self.header, records.bytes().len());
-        skeleton.put(&mut self.header, &mut self.data);
-        put_len(&mut self.header, numbers.len());
-        self.end_part();
+        self.sections.clear();
+        let Sections { header, data, .. } = &mut self.sections;
+        put_len(header, records.len());
+        put_len(header, records.bytes().len());
+        skeleton.put(header, data);
+        put_len(header, numbers.len());
+        self.sections.end_part();
         let tokens_of = |column: usize| Tokens { bytes: records.bytes(), spans: &graph.tokens()[column] };
         let mut columns: Vec<Column> = Vec::with_capacity(numbers.len());
         for number in &numbers {
@@ -70,7 +64,8 @@ impl PayloadWriter {
         let is_equal = |number: usize| known[number].iter().all(|parent| rows[*parent] == rows[number]);
         let mut record_numbers = Vec::new();
         if !(0..rows.len()).all(is_equal)
-            && let Ok(walk) = skeleton.walk(records.len(), usize::MAX)
+            && let Ok(chains) = Chains::of(&skeleton)
+            && let Ok(walk) = chains.walk(&skeleton, skeleton.choices(), records.len(), usize::MAX)
         {
             record_numbers = walk.records_to_align(&rows, &known);
         }
@@ -78,16 +73,13 @@ impl PayloadWriter {
             let align = |parent: Option<usize>| {
                 let Some(parent) = parent else { return Cow::Borrowed(&[][..]) };
                 let records = |number: usize| record_numbers.get(number).map_or(&[][..], Vec::as_slice);
-                let aligned = Aligned { values: &columns[parent].parsed.values, records: records(parent) };
+                let aligned = Aligned { values: &columns[parent].parsed.values, records: records(parent), before: 0 };
                 aligned.to(rows[number], records(number))
             };
             let [a, b] = parents[number].map(align);
             self.write_column(column, parents[number], Parents { a: &a, b: &b });
         }
-        payload.extend_from_slice(&self.header);
-        payload.extend_from_slice(&self.data);
-        self.place_cuts();
-        &self.cuts
+        self.sections.finish(payload)
     }
 
     /// Parses a column as planned, or as it can be.
@@ -119,43 +111,18 @@ impl PayloadWriter {
         // The texts come first, except the tokens of a raw column, whose lengths must be known.
         let text_first = plan.kind != Kind::Raw;
         if text_first {
-            self.write_text(&parsed.text);
+            self.sections.text(&parsed.text);
         }
         let has_values = plan.kind.has_values();
-        let stream =
-            has_values.then(|| Stream::encode(predictor, &parsed.values, values, &mut self.residuals, &mut self.data));
-        self.end_part();
+        let data = &mut self.sections.data;
+        let stream = has_values.then(|| Stream::encode(predictor, &parsed.values, values, &mut self.scratch, data));
+        self.sections.end_part();
         if !text_first {
-            self.write_text(&parsed.text);
+            self.sections.text(&parsed.text);
         }
         let texts = parsed.entries + parsed.exceptions.len();
         let parents = parents.map(Option::unwrap_or_default);
-        Description { kind: plan.kind.clone(), texts, stream, parents }.put(&mut self.header);
-    }
-
-    fn write_text(&mut self, text: &[u8]) {
-        self.data.extend_from_slice(text);
-        self.end_part();
-    }
-
-    /// Cuts behind a part that is large enough.
-    fn end_part(&mut self) {
-        if self.data.len() - self.cuts.last().unwrap_or(&0) >= CUT_MIN {
-            self.cuts.push(self.data.len());
-        }
-    }
-
-    /// Turns cuts of the data into cuts of the payload, of which none is at its end.
-    fn place_cuts(&mut self) {
-        let header = self.header.len();
-        if self.data.len() < CUTS_FROM {
-            self.cuts.clear();
-        }
-        self.cuts.retain(|cut| *cut < self.data.len());
-        self.cuts.iter_mut().for_each(|cut| *cut += header);
-        if !self.cuts.is_empty() && header >= CUT_MIN {
-            self.cuts.insert(0, header);
-        }
+        Description { kind: plan.kind.clone(), texts, stream, parents }.put(&mut self.sections.header);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The walk over the records of a block. Nodes that always follow each other are one *chain*, so that only choices cost
 //! time.
 
-use super::Skeleton;
 use crate::error::{DecodeError, ensure, within};
 use crate::records::Span;
 use crate::template::START;
@@ -11,6 +10,61 @@ use crate::template::START;
 pub(crate) struct Part {
     pub(crate) segment: Span,
     pub(crate) column: Option<usize>,
+}
+
+/// Nodes that can be walked over. Those without successors end a record.
+pub(crate) trait Nodes {
+    /// Number of nodes.
+    fn count(&self) -> usize;
+
+    /// Segment and column of a node.
+    fn part(&self, node: usize) -> Part;
+
+    /// Nodes that may follow a node.
+    fn successors(&self, node: usize) -> &[usize];
+}
+
+/// Choices between successors, in order of the nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Choices {
+    values: Vec<u16>,
+    /// End of each node's choices.
+    ends: Vec<usize>,
+}
+
+impl Choices {
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn push(&mut self, choice: u16) {
+        self.values.push(choice);
+    }
+
+    /// Ends the choices of a node.
+    pub(crate) fn end_node(&mut self) {
+        self.ends.push(self.values.len());
+    }
+
+    /// Forgets the choices of the node that has not ended yet.
+    pub(crate) fn drop_node(&mut self) {
+        self.values.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    /// Number of all choices.
+    pub(crate) const fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn start(&self, node: usize) -> usize {
+        node.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// Choices at a node.
+    pub(crate) fn of(&self, node: usize) -> &[u16] {
+        &self.values[self.start(node)..self.ends[node]]
+    }
 }
 
 /// Nodes that always follow each other.
@@ -30,110 +84,126 @@ enum Next {
     Choice(usize),
 }
 
-/// Chains of each record, in order.
-#[derive(Debug)]
-pub(crate) struct Walk {
+/// All chains of a template.
+#[derive(Debug, Default)]
+pub(crate) struct Chains {
     chains: Vec<Chain>,
     parts: Vec<Part>,
-    /// Chains that the records visit. Chains at which a record ends tell the records apart.
-    path: Vec<u16>,
+    /// Chain that begins with each node.
+    of: Vec<usize>,
 }
 
-impl Walk {
-    pub(super) fn over(skeleton: &Skeleton, records: usize, most: usize) -> Result<Self, DecodeError> {
-        ensure(!skeleton.nodes.is_empty(), "there is a first node")?;
-        let mut walk = Self { chains: Vec::new(), parts: Vec::new(), path: Vec::new() };
-        let chain_of = walk.add_chains(skeleton);
-        let mut next_choice: Vec<usize> = skeleton.nodes.iter().map(|node| node.first_choice).collect();
+impl Chains {
+    /// Makes chains of the nodes.
+    pub(crate) fn of(nodes: &impl Nodes) -> Result<Self, DecodeError> {
+        let count = nodes.count();
+        ensure(count > START, "there is a first node")?;
+        let mut predecessors = vec![0_usize; count];
+        let mut is_head = vec![false; count];
+        is_head[START] = true;
+        for node in 0..count {
+            let successors = nodes.successors(node);
+            for successor in successors {
+                predecessors[*successor] += 1;
+                is_head[*successor] |= predecessors[*successor] > 1 || successors.len() > 1;
+            }
+        }
+        let heads: Vec<usize> = (0..count).filter(|node| is_head[*node]).collect();
+        let mut all = Self { chains: Vec::with_capacity(heads.len()), parts: Vec::new(), of: vec![0; count] };
+        heads.iter().enumerate().for_each(|(chain, head)| all.of[*head] = chain);
+        for head in heads {
+            all.add(nodes, head, &is_head);
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, nodes: &impl Nodes, head: usize, is_head: &[bool]) {
+        let mut chain = Chain { first: self.parts.len(), parts: 0, nodes: 0, next: Next::End };
+        let mut node = head;
+        loop {
+            let part = nodes.part(node);
+            if part.segment.len > 0 || part.column.is_some() {
+                self.parts.push(part);
+            }
+            chain.nodes += 1;
+            match nodes.successors(node) {
+                [] => break,
+                [only] if is_head[*only] => {
+                    chain.next = Next::Chain(self.of[*only]);
+                    break;
+                }
+                [only] => node = *only,
+                _ => {
+                    chain.next = Next::Choice(node);
+                    break;
+                }
+            }
+        }
+        chain.parts = self.parts.len() - chain.first;
+        self.chains.push(chain);
+    }
+
+    /// The walk over all records. It may visit at most `most` nodes and has to use all choices.
+    pub(crate) fn walk(
+        &self,
+        nodes: &impl Nodes,
+        choices: &Choices,
+        records: usize,
+        most: usize,
+    ) -> Result<Walk<'_>, DecodeError> {
+        let mut path = Vec::with_capacity(records);
+        let mut next_choice: Vec<usize> = (0..nodes.count()).map(|node| choices.start(node)).collect();
         let mut steps = 0;
         for _ in 0..records {
-            let mut chain = chain_of[START];
+            let mut number = self.of[START];
             loop {
-                walk.path.push(chain as u16);
-                steps += walk.chains[chain].nodes;
+                path.push(number as u16);
+                let chain = &self.chains[number];
+                steps += chain.nodes;
                 within("tokens", steps, most)?;
-                chain = match walk.chains[chain].next {
+                number = match chain.next {
                     Next::End => break,
                     Next::Chain(next) => next,
                     Next::Choice(node) => {
                         let next = next_choice[node];
-                        let node_of = &skeleton.nodes[node];
-                        ensure(next < node_of.first_choice + node_of.choices, "there are too few choices")?;
+                        ensure(next < choices.ends[node], "there are too few choices")?;
                         next_choice[node] = next + 1;
-                        chain_of[skeleton.successors[node_of.first_successor + usize::from(skeleton.choices[next])]]
+                        self.of[nodes.successors(node)[usize::from(choices.values[next])]]
                     }
                 };
             }
         }
-        let mut ends = skeleton.nodes.iter().map(|node| node.first_choice + node.choices).zip(&next_choice);
-        ensure(ends.all(|(end, next)| end == *next), "there are too many choices")?;
-        Ok(walk)
+        ensure(choices.ends == next_choice, "there are too many choices")?;
+        Ok(Walk { chains: self, path })
     }
+}
 
-    /// Makes chains of the nodes; returns the chain that begins with each node.
-    fn add_chains(&mut self, skeleton: &Skeleton) -> Vec<usize> {
-        let nodes = &skeleton.nodes;
-        let successors = |node: usize| &skeleton.successors[nodes[node].first_successor..][..nodes[node].successors];
-        let mut predecessors = vec![0_usize; nodes.len()];
-        let mut is_head = vec![false; nodes.len()];
-        is_head[START] = true;
-        for (number, node) in nodes.iter().enumerate() {
-            for successor in successors(number) {
-                predecessors[*successor] += 1;
-                is_head[*successor] |= predecessors[*successor] > 1 || node.successors > 1;
-            }
-        }
-        let mut chain_of = vec![0; nodes.len()];
-        let heads: Vec<usize> = (0..nodes.len()).filter(|node| is_head[*node]).collect();
-        heads.iter().enumerate().for_each(|(chain, head)| chain_of[*head] = chain);
-        for head in heads {
-            let mut chain = Chain { first: self.parts.len(), parts: 0, nodes: 0, next: Next::End };
-            let mut node = head;
-            loop {
-                let part = Part { segment: nodes[node].segment, column: nodes[node].column() };
-                if part.segment.len > 0 || part.column.is_some() {
-                    self.parts.push(part);
-                }
-                chain.nodes += 1;
-                match successors(node) {
-                    [] => break,
-                    [only] if is_head[*only] => {
-                        chain.next = Next::Chain(chain_of[*only]);
-                        break;
-                    }
-                    [only] => node = *only,
-                    _ => {
-                        chain.next = Next::Choice(node);
-                        break;
-                    }
-                }
-            }
-            chain.parts = self.parts.len() - chain.first;
-            self.chains.push(chain);
-        }
-        chain_of
-    }
+/// Chains of each record, in order.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    chains: &'a Chains,
+    /// Chains that the records visit. Chains at which a record ends tell the records apart.
+    path: Vec<u16>,
+}
 
+impl Walk<'_> {
     /// Returns the parts of all records, in order: those of one chain, and whether a record ends behind them.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (&[Part], bool)> {
+        let Chains { chains, parts, .. } = self.chains;
         self.path.iter().map(|chain| {
-            let chain = &self.chains[usize::from(*chain)];
-            (&self.parts[chain.first..][..chain.parts], matches!(chain.next, Next::End))
+            let chain = &chains[usize::from(*chain)];
+            (&parts[chain.first..][..chain.parts], matches!(chain.next, Next::End))
         })
-    }
-
-    /// Segments of the parts may be moved to other places.
-    pub(crate) fn parts_mut(&mut self) -> &mut [Part] {
-        &mut self.parts
     }
 
     /// Number of tokens in each of `columns` columns.
     pub(crate) fn rows(&self, columns: usize) -> Result<Vec<usize>, DecodeError> {
-        let mut visits = vec![0; self.chains.len()];
+        let Chains { chains, parts, .. } = self.chains;
+        let mut visits = vec![0; chains.len()];
         self.path.iter().for_each(|chain| visits[usize::from(*chain)] += 1);
         let mut rows = vec![0; columns];
-        for (chain, visits) in self.chains.iter().zip(visits) {
-            for column in self.parts[chain.first..][..chain.parts].iter().filter_map(|part| part.column) {
+        for (chain, visits) in chains.iter().zip(visits) {
+            for column in parts[chain.first..][..chain.parts].iter().filter_map(|part| part.column) {
                 *rows.get_mut(column).ok_or(DecodeError::Malformed("a node of an unknown column"))? += visits;
             }
         }

@@ -125,15 +125,30 @@ impl Layout {
         Ok(())
     }
 
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
-        out.push(self.width.number() | if self.sparse.is_some() { SPARSE } else { 0 });
+    /// The layout but for the number of differences of a sparse one: at most 31.
+    pub(crate) const fn byte(&self) -> u8 {
+        self.width.number() | if self.sparse.is_some() { SPARSE } else { 0 }
+    }
+
+    /// Appends the number of differences of a sparse layout.
+    pub(crate) fn put_count(&self, out: &mut Vec<u8>) {
         if let Some(nonzero) = self.sparse {
             put_len(out, nonzero);
         }
     }
 
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.byte());
+        self.put_count(out);
+    }
+
     pub(crate) fn read(header: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let byte = header.byte("a width")?;
+        Self::read_behind(byte, header)
+    }
+
+    /// Reads what follows behind the byte of a layout.
+    pub(crate) fn read_behind(byte: u8, header: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let width = Width::of_number(byte & !SPARSE)?;
         let sparse = (byte & SPARSE != 0).then(|| header.count("differences of a sparse layout", u32::MAX as usize));
         Ok(Self { width, sparse: sparse.transpose()? })

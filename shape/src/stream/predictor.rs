@@ -1,5 +1,6 @@
 //! Predictors of integers. Both ends compute the same guesses, from values that both have.
 
+use super::memory::{EMPTY, Memory};
 use crate::error::DecodeError;
 use crate::varint::{unzigzag, zigzag};
 
@@ -50,6 +51,11 @@ impl Predictor {
         Self::ALL.get(usize::from(number)).copied().ok_or(DecodeError::Malformed("an unknown predictor"))
     }
 
+    /// Returns whether the predictor looks values up in a table.
+    pub(crate) const fn has_table(self) -> bool {
+        matches!(self, Self::Same | Self::SamePair | Self::SameSelf | Self::SameSelfPair | Self::SameSelfWith)
+    }
+
     /// Number of other columns that the predictor uses.
     pub(crate) const fn parents(self) -> usize {
         match self {
@@ -69,51 +75,35 @@ pub(crate) struct Parents<'a> {
 
 const KEY_A: u64 = 0x9e37_79b9_7f4a_7c15;
 const KEY_B: u64 = 0xd6e8_feb8_6659_fd93;
-/// Most slots of a table, as a power of two.
-const SLOTS_BITS_MAX: u32 = 14;
-/// Mark of a slot without a value.
-const EMPTY: i64 = i64::MIN;
-
-/// Last values by a hash of what they depend on. Collisions only cost bytes: both ends have the same.
-struct Table {
-    slots: Vec<i64>,
-    shift: u32,
-}
-
-impl Table {
-    fn new(rows: usize) -> Self {
-        let bits = (usize::BITS - rows.leading_zeros() + 1).min(SLOTS_BITS_MAX);
-        Self { slots: vec![EMPTY; 1 << bits], shift: 64 - bits }
-    }
-
-    fn slot(&mut self, key: u64) -> &mut i64 {
-        let mask = self.slots.len() - 1;
-        &mut self.slots[(key >> self.shift) as usize & mask]
-    }
-}
 
 const fn key(a: i64) -> u64 {
     let mixed = (a as u64).wrapping_mul(KEY_A);
     (mixed ^ mixed >> 29).wrapping_mul(KEY_B)
 }
 
-const fn key_of_pair(a: i64, b: i64) -> u64 {
+pub(crate) const fn key_of_pair(a: i64, b: i64) -> u64 {
     let mixed = (a as u64).wrapping_mul(KEY_A).wrapping_add(b as u64 ^ b as u64 >> 31);
     (mixed ^ mixed >> 29).wrapping_mul(KEY_B)
 }
 
 /// Replaces `residuals` by the differences between values and guesses; returns the base.
-pub(crate) fn forward(predictor: Predictor, values: &[i64], parents: Parents<'_>, residuals: &mut Vec<u64>) -> i64 {
+pub(crate) fn forward(
+    predictor: Predictor,
+    values: &[i64],
+    parents: Parents<'_>,
+    memory: &mut Memory,
+    residuals: &mut Vec<u64>,
+) -> i64 {
     residuals.clear();
     residuals.reserve(values.len());
+    let mut base = 0;
     match predictor {
         Predictor::Base => {
-            let base = values.iter().copied().min().unwrap_or(0);
+            base = values.iter().copied().min().unwrap_or(0);
             residuals.extend(values.iter().map(|value| value.wrapping_sub(base) as u64));
-            return base;
         }
         Predictor::Previous => {
-            let mut before = 0;
+            let mut before = memory.before;
             residuals
                 .extend(values.iter().map(|value| zigzag(value.wrapping_sub(std::mem::replace(&mut before, *value)))));
         }
@@ -125,30 +115,35 @@ pub(crate) fn forward(predictor: Predictor, values: &[i64], parents: Parents<'_>
             residuals.extend(values.iter().zip(guesses).map(|(value, guess)| zigzag(value.wrapping_sub(guess))));
         }
         Predictor::MinusStep => {
-            let mut offset = 0_i64;
+            let mut offset = memory.offset;
             residuals.extend(values.iter().zip(parents.a).map(|(value, a)| {
                 let now = value.wrapping_sub(*a);
                 zigzag(now.wrapping_sub(std::mem::replace(&mut offset, now)))
             }));
+            memory.offset = offset;
         }
-        Predictor::Same => forward_by(values, residuals, |row, _, _| key(parents.a[row])),
+        Predictor::Same => forward_by(values, memory, residuals, |row, _, _| key(parents.a[row])),
         Predictor::SamePair => {
-            forward_by(values, residuals, |row, _, _| key_of_pair(parents.a[row], parents.b[row]));
+            forward_by(values, memory, residuals, |row, _, _| key_of_pair(parents.a[row], parents.b[row]));
         }
-        Predictor::SameSelf => forward_by(values, residuals, |_, before, _| key(before)),
-        Predictor::SameSelfPair => forward_by(values, residuals, |_, before, earlier| key_of_pair(before, earlier)),
-        Predictor::SameSelfWith => forward_by(values, residuals, |row, before, _| key_of_pair(parents.a[row], before)),
+        Predictor::SameSelf => forward_by(values, memory, residuals, |_, before, _| key(before)),
+        Predictor::SameSelfPair => {
+            forward_by(values, memory, residuals, |_, before, earlier| key_of_pair(before, earlier));
+        }
+        Predictor::SameSelfWith => {
+            forward_by(values, memory, residuals, |row, before, _| key_of_pair(parents.a[row], before));
+        }
     }
-    0
+    memory.end(values);
+    base
 }
 
 /// Computes the differences of a predictor with a table. `key_of` gets the row and the two values before.
-fn forward_by(values: &[i64], residuals: &mut Vec<u64>, key_of: impl Fn(usize, i64, i64) -> u64) {
-    let mut table = Table::new(values.len());
-    let mut before = 0;
-    let mut earlier = 0;
+fn forward_by(values: &[i64], memory: &mut Memory, residuals: &mut Vec<u64>, key_of: impl Fn(usize, i64, i64) -> u64) {
+    let Memory { table, before, earlier, .. } = memory;
+    let [mut before, mut earlier] = [*before, *earlier];
     residuals.extend(values.iter().enumerate().map(|(row, value)| {
-        let slot = table.slot(key_of(row, before, earlier));
+        let slot = table.slot_to_write(key_of(row, before, earlier));
         let guess = if *slot == EMPTY { before } else { *slot };
         *slot = *value;
         earlier = before;
@@ -157,46 +152,58 @@ fn forward_by(values: &[i64], residuals: &mut Vec<u64>, key_of: impl Fn(usize, i
     }));
 }
 
-/// Reverses [`forward`]. Parents have at least as many rows as there are residuals.
-pub(crate) fn inverse(predictor: Predictor, base: i64, residuals: &[u64], parents: Parents<'_>) -> Vec<i64> {
+/// Reverses [`forward`]: replaces `values`. Parents have at least as many rows as there are residuals.
+pub(crate) fn inverse(
+    predictor: Predictor,
+    base: i64,
+    residuals: &[u64],
+    parents: Parents<'_>,
+    memory: &mut Memory,
+    values: &mut Vec<i64>,
+) {
+    values.clear();
     let steps = residuals.iter().map(|residual| unzigzag(*residual));
     match predictor {
-        Predictor::Base => residuals.iter().map(|residual| base.wrapping_add(*residual as i64)).collect(),
+        Predictor::Base => values.extend(residuals.iter().map(|residual| base.wrapping_add(*residual as i64))),
         Predictor::Previous => {
-            let mut value = 0_i64;
-            steps
-                .map(|step| {
-                    value = value.wrapping_add(step);
-                    value
-                })
-                .collect()
+            let mut value = memory.before;
+            values.extend(steps.map(|step| {
+                value = value.wrapping_add(step);
+                value
+            }));
         }
-        Predictor::Minus => steps.zip(parents.a).map(|(step, a)| a.wrapping_add(step)).collect(),
+        Predictor::Minus => values.extend(steps.zip(parents.a).map(|(step, a)| a.wrapping_add(step))),
         Predictor::MinusDifference => {
             let guesses = parents.a.iter().zip(parents.b).map(|(a, b)| a.wrapping_sub(*b));
-            steps.zip(guesses).map(|(step, guess)| guess.wrapping_add(step)).collect()
+            values.extend(steps.zip(guesses).map(|(step, guess)| guess.wrapping_add(step)));
         }
         Predictor::MinusStep => {
-            let mut offset = 0_i64;
-            let of = |(step, a): (i64, &i64)| {
+            let mut offset = memory.offset;
+            values.extend(steps.zip(parents.a).map(|(step, a)| {
                 offset = offset.wrapping_add(step);
                 a.wrapping_add(offset)
-            };
-            steps.zip(parents.a).map(of).collect()
+            }));
+            memory.offset = offset;
         }
-        Predictor::Same => inverse_by(residuals, |row, _, _| key(parents.a[row])),
-        Predictor::SamePair => inverse_by(residuals, |row, _, _| key_of_pair(parents.a[row], parents.b[row])),
-        Predictor::SameSelf => inverse_by(residuals, |_, before, _| key(before)),
-        Predictor::SameSelfPair => inverse_by(residuals, |_, before, earlier| key_of_pair(before, earlier)),
-        Predictor::SameSelfWith => inverse_by(residuals, |row, before, _| key_of_pair(parents.a[row], before)),
+        Predictor::Same => inverse_by(residuals, memory, values, |row, _, _| key(parents.a[row])),
+        Predictor::SamePair => {
+            inverse_by(residuals, memory, values, |row, _, _| key_of_pair(parents.a[row], parents.b[row]));
+        }
+        Predictor::SameSelf => inverse_by(residuals, memory, values, |_, before, _| key(before)),
+        Predictor::SameSelfPair => {
+            inverse_by(residuals, memory, values, |_, before, earlier| key_of_pair(before, earlier));
+        }
+        Predictor::SameSelfWith => {
+            inverse_by(residuals, memory, values, |row, before, _| key_of_pair(parents.a[row], before));
+        }
     }
+    memory.end(values);
 }
 
-fn inverse_by(residuals: &[u64], key_of: impl Fn(usize, i64, i64) -> u64) -> Vec<i64> {
-    let mut table = Table::new(residuals.len());
-    let mut before = 0;
-    let mut earlier = 0;
-    let values = residuals.iter().enumerate().map(|(row, residual)| {
+fn inverse_by(residuals: &[u64], memory: &mut Memory, values: &mut Vec<i64>, key_of: impl Fn(usize, i64, i64) -> u64) {
+    let Memory { table, before, earlier, .. } = memory;
+    let [mut before, mut earlier] = [*before, *earlier];
+    values.extend(residuals.iter().enumerate().map(|(row, residual)| {
         let slot = table.slot(key_of(row, before, earlier));
         let guess = if *slot == EMPTY { before } else { *slot };
         let value = guess.wrapping_add(unzigzag(*residual));
@@ -204,6 +211,5 @@ fn inverse_by(residuals: &[u64], key_of: impl Fn(usize, i64, i64) -> u64) -> Vec
         earlier = before;
         before = value;
         value
-    });
-    values.collect()
+    }));
 }

@@ -1,0 +1,5 @@
+//! See `checks::state` for what must hold.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::state(bytes));
