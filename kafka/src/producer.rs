@@ -12,8 +12,9 @@ mod rejection;
 mod reports;
 mod sent;
 mod take_over;
+mod topics;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ pub use rejection::{Rejection, Rejections};
 use reports::{BadReport, Reports};
 use sent::{Origin, SentRecords};
 use take_over::take_over;
+use topics::{Place, Topics};
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
@@ -120,7 +122,7 @@ pub struct Producer {
     /// Longest delay that a broker has announced since the transaction began.
     delay: Duration,
     zstd_topics: BTreeSet<Arc<str>>,
-    topics: HashMap<Arc<str>, Topic>,
+    topics: Topics,
     queue: Queue,
     // The last reference to the instance, which reads the frames: it must be dropped before them.
     client: Arc<Client>,
@@ -143,7 +145,7 @@ impl Producer {
             begun: Instant::now(),
             delay: Duration::ZERO,
             zstd_topics: config.zstd_topics.clone(),
-            topics: HashMap::new(),
+            topics: Topics::default(),
             queue: Queue::main(&client),
             client,
             frames: Vec::new(),
@@ -185,16 +187,16 @@ impl Producer {
         if lent && record.value.is_some_and(|value| !value.is_empty()) {
             self.hold(frame);
         }
-        if !self.topics.contains_key(topic) {
+        let place = self.topics.place(topic, || {
             let codec = self.zstd_topics.contains(topic).then_some(c"zstd");
-            self.topics.insert(topic.clone(), Topic::open(&self.client, topic, codec)?);
-        }
+            Topic::open(&self.client, topic, codec)
+        })?;
         while !self.has_room(record) {
             self.await_room(record, self.timeout)?;
         }
         let mut refreshed = false;
         let address = loop {
-            let handle = &self.topics[topic];
+            let handle = self.topics.at(place);
             // SAFETY: a lent value lies within a frame that outlives its report or the instance.
             let Err(error) = (unsafe { record::enqueue(&self.client, handle, partition, record, lent) }) else {
                 break handle.address();
@@ -206,7 +208,7 @@ impl Producer {
             } else if error.is(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) && !refreshed {
                 // The client's metadata may be older than the partition.
                 refreshed = true;
-                self.refresh(topic)?;
+                self.refresh(place)?;
             } else if let Some(refusal) = refusal(error.code) {
                 let rejection = Rejection {
                     partition: Partition::new(topic.clone(), partition),
@@ -323,8 +325,7 @@ impl Producer {
 
     fn partition(&self, origin: Origin) -> Option<Partition> {
         let (address, partition) = origin;
-        let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
-        topic.map(|(name, _)| Partition::new(name.clone(), partition))
+        self.topics.name(address).map(|topic| Partition::new(Arc::clone(topic), partition))
     }
 
     /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
@@ -445,8 +446,8 @@ impl Producer {
         Err(KafkaError::timed_out(format!("{awaited} of `{}`", self.name), self.timeout))
     }
 
-    fn refresh(&self, topic: &str) -> Result<(), KafkaError> {
-        super::metadata::of_topic(&self.client, &self.topics[topic], METADATA_WAIT)
+    fn refresh(&self, topic: Place) -> Result<(), KafkaError> {
+        super::metadata::of_topic(&self.client, self.topics.at(topic), METADATA_WAIT)
     }
 
     /// Returns the call's error, or the fatal one behind it: after a fatal error, calls do not repeat its reason.

@@ -12,7 +12,7 @@
 //! - `ownership`: custody of the lane, fences, and the reading that decides
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `part`: the lane's part in a transaction, which it may share with other lanes
-//! - `transaction`, `draft`: offers, records and positions of one transaction
+//! - `transaction`, `draft`, `changes`: offers, records and positions of one transaction
 //! - `map`, `blocks`, `known_map`: where the records went
 //! - `gaps`, `uncovered`: where another program may have written
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
@@ -31,6 +31,7 @@
 pub(crate) mod attention;
 mod blocks;
 mod careful;
+mod changes;
 mod claims;
 mod classes;
 mod draft;

@@ -1,11 +1,12 @@
 //! A transaction in preparation, as plain data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use wire::ids::{Position, Slot};
 use wire::partition::Partition;
 
+use super::changes::Changes;
 use super::claims::Claimed;
 use super::forget::ForgetDraft;
 use super::gone_since::Marks;
@@ -16,7 +17,7 @@ use super::skipped_records::{LoggedSkips, SkippedRecords};
 use crate::join::Offered;
 use crate::target::Delivered;
 use crate::target::map::Block;
-use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
+use crate::target::state::{HaltRecord, JumpRecord};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -67,7 +68,7 @@ pub struct Draft {
     /// Counters to add to the lane's after the commit.
     pub(super) counts: Counts,
     /// Partition records as they will be after the commit.
-    pub(super) changed: HashMap<Partition, PartitionRecord>,
+    pub(super) changed: Changes,
     /// Partitions that change lanes.
     pub(super) handovers: HandoverDraft,
     /// Origins of topics to store, and the claims that wait for them.

@@ -24,7 +24,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     pub(super) fn write_maps(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         let stored = &self.open.stored;
         let blocks = self.open.blocks;
-        for (key, record) in &mut draft.changed {
+        for (key, record) in draft.changed.iter_mut() {
             match blocks.due(&record.map) {
                 Some(block) => {
                     let key_bytes = state::partition_key(&stored.terms.source_cluster, key);

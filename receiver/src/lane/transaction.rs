@@ -60,7 +60,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let Open { handovers, stored, slots, .. } = &mut *self.open;
         let released = draft.handovers.begin(handovers, stored, slots, &mut self.parts.messages);
         released.into_iter().for_each(|released| self.open.queue(released));
-        draft.changed.extend(draft.handovers.accepted.iter().map(|(key, record)| (key.clone(), record.clone())));
+        for (key, record) in &draft.handovers.accepted {
+            draft.changed.insert(key.clone(), record.clone());
+        }
         draft.jumps.append(&mut draft.handovers.jumps);
         if draft.handovers.needs_commit() { self.ensure_begun(draft) } else { Ok(()) }
     }
@@ -356,7 +358,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     }
 
     pub(super) fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
-        draft.changed.entry(key.clone()).or_insert_with(|| {
+        draft.changed.get_or_insert_with(key, || {
             let stored = self.open.stored.partitions.get(key);
             let mut record = stored.expect("a slot joins only once its partition's record is stored").clone();
             record.map.begin(record.position);
@@ -389,7 +391,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let target = &mut self.parts.target;
         let stored = &self.open.stored;
         let source = &stored.terms.source_cluster;
-        for (key, record) in &draft.changed {
+        for (key, record) in draft.changed.iter() {
             target.write_state(&state::partition_key(source, key), Some(&state::encode(record)))?;
         }
         for (key, moved) in &draft.handovers.handed_over {
@@ -429,7 +431,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
         open.claims.complete(draft.claimed);
         open.unauthorized.handle_committed(&draft.written);
-        open.stored.partitions.extend(draft.changed);
+        open.stored.partitions.extend(draft.changed.into_records());
         for (slot, next) in draft.ends {
             open.slots.joined(slot).from_committed = next;
         }
@@ -499,7 +501,7 @@ impl Open {
     /// Takes back a failed transaction: keeps the positions that it would have stored, and queues its offers again.
     pub(super) fn abandon(&mut self, draft: Draft) {
         let gone = draft.handovers.handed_over.keys().map(|key| (key.clone(), Position(-1)));
-        let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
+        let changed = draft.changed.into_records().into_iter().map(|(key, record)| (key, record.position));
         self.unknown = Some(changed.chain(gone).chain(draft.forgotten.positions()).collect());
         self.unknown_skips = draft.logged;
         draft.forgotten.abandon(&mut self.forgets);

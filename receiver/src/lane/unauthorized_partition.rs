@@ -36,8 +36,8 @@ impl UnauthorizedPartitionSearch {
 
     /// Returns whether records of `slot` must wait for the next transaction, since `written` is in this one.
     pub(super) fn must_wait(&self, slot: Slot, written: &BTreeSet<Slot>) -> bool {
-        let others = written.iter().any(|&other| other != slot);
-        others && (self.0.contains(&slot) || written.iter().any(|other| self.0.contains(other)))
+        let others = || written.iter().any(|&other| other != slot);
+        self.is_active() && others() && (self.0.contains(&slot) || written.iter().any(|other| self.0.contains(other)))
     }
 }
 
