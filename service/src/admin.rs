@@ -3,7 +3,7 @@
 //! The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token. A process
 //! that cannot answer says why with 409. A web page that is open on this machine gets no answer, whichever name its server
 //! gives to this port: without a token, a request's `Host` must be a loopback address or `localhost`, and its `Origin`, if
-//! any, the port itself.
+//! any, the port itself. Only the probes of an orchestrator are answered to everybody, with nothing but the status code.
 
 pub mod access;
 mod connections;
@@ -94,7 +94,7 @@ pub struct Views {
     pub reload: Reload,
 }
 
-/// An endpoint of the admin port. Where the port has a token, every request must show it.
+/// An endpoint of the admin port. Where the port has a token, every request must show it, but for [`PROBES`].
 struct Endpoint {
     /// Method and path; a GET may have a query after it.
     request: &'static str,
@@ -124,6 +124,10 @@ const ENDPOINTS: [Endpoint; 14] = [
     endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
     endpoint("POST /forget", "sender: what `causeway forget` does", || post(forget)),
 ];
+
+/// Paths that are answered to everybody, with the status code alone: kubelets and load balancers have no token, and call
+/// this port by its address.
+const PROBES: [&str; 2] = ["/live", "/ready"];
 
 /// Prints all endpoints in Markdown.
 pub fn reference() -> String {
@@ -160,6 +164,9 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
 /// Refuses requests without the token, those that a web page may have sent, and changes that are not JSON.
 async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     if let Err(refused) = access.check(&request) {
+        if is_probe(&request) {
+            return next.run(request).await.status().into_response();
+        }
         PROCESS.admin_refused.fetch_add(1, Ordering::Relaxed);
         return refused.into_response();
     }
@@ -169,6 +176,10 @@ async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Ne
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).into_response();
     }
     next.run(request).await
+}
+
+fn is_probe(request: &Request) -> bool {
+    [Method::GET, Method::HEAD].contains(request.method()) && PROBES.contains(&request.uri().path())
 }
 
 /// True if the content type is JSON. A page of another web origin cannot send it: its browser asks this port first.
@@ -183,6 +194,7 @@ async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, 
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
+    PROCESS.ready.store(u64::from(views.admin.ready().is_ok()), Ordering::Relaxed);
     let mut text = String::new();
     Ok(match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
         Ok(()) => {
@@ -409,12 +421,36 @@ mod tests {
         let with = async |path: &str, token: &str| {
             ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{token}\r\n")).await.0
         };
-        for path in ENDPOINTS.iter().map(Endpoint::path).chain(["/partitions?topic=a", "/other"]) {
+        let guarded = ENDPOINTS.iter().map(Endpoint::path).filter(|path| !PROBES.contains(path));
+        for path in guarded.chain(["/partitions?topic=a", "/other", "/live/", "/ready/../status"]) {
             for token in ["", "authorization: Bearer 0123456789abcdeF\r\n", "authorization: 0123456789abcdef\r\n"] {
                 assert!(with(path, token).await.starts_with("HTTP/1.1 401 "), "{path} {token}");
             }
         }
         assert!(with("/status", "authorization: Bearer 0123456789abcdef\r\n").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn probes_without_the_token_learn_the_status_code_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let port = port_for(access(Some(file)).unwrap()).await;
+        let probe = async |method: &str, path: &str| {
+            ask(port.address, &format!("{method} {path} HTTP/1.1\r\nhost: 10.0.0.7:7401\r\n\r\n")).await
+        };
+        for path in PROBES {
+            let ready = path == "/live";
+            let (head, body) = probe("GET", path).await;
+            assert!(head.starts_with(if ready { "HTTP/1.1 200 " } else { "HTTP/1.1 503 " }), "{path}: {head}");
+            assert_eq!(body, "", "{path}");
+            assert!(probe("POST", path).await.0.starts_with("HTTP/1.1 401 "), "{path}");
+        }
+        port.caught_up.store(true, Ordering::Relaxed);
+        assert!(probe("GET", "/ready").await.0.starts_with("HTTP/1.1 200 "));
+        let with_token = "GET /live HTTP/1.1\r\nhost: a\r\nauthorization: Bearer 0123456789abcdef\r\n\r\n";
+        assert_eq!(ask(port.address, with_token).await.1, "live\n");
     }
 
     #[tokio::test]
@@ -500,7 +536,9 @@ mod tests {
             ] {
                 let (code, body) = status_of(with(&target, headers)).await;
                 // HTTP itself forbids requests without a host, or with two.
-                assert!(code == "403" || code == "400", "{request} {headers}: {code} {body}");
+                let is_refused = code == "403" || code == "400";
+                let is_probed = PROBES.contains(&target.trim_start_matches("http://evil.example")) && body.is_empty();
+                assert!(is_refused || is_probed, "{request} {headers}: {code} {body}");
             }
             for host in
                 ["127.0.0.1:7401", "127.8.9.1", "localhost:7401", "LOCALHOST", "[::1]:7401", "[::ffff:127.0.0.1]"]

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::reference::{PAGE_WIDTH, wrapped};
+use crate::tls::expiry;
 
 pub use page::{Marked, check_page, json_reference};
 
@@ -84,10 +85,16 @@ pub struct Process {
     pub reloads_refused: AtomicU64,
     /// Requests to the admin port without its token.
     pub admin_refused: AtomicU64,
+    /// 1 if the process does its work; set before each scrape.
+    pub ready: AtomicU64,
 }
 
-pub static PROCESS: Process =
-    Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
+pub static PROCESS: Process = Process {
+    reloads: AtomicU64::new(0),
+    reloads_refused: AtomicU64::new(0),
+    admin_refused: AtomicU64::new(0),
+    ready: AtomicU64::new(0),
+};
 
 const OF_PROCESS: &[Metric<()>] = crate::metrics! {
     Counter "causeway_reloads", |()| PROCESS.reloads.load(Ordering::Relaxed),
@@ -96,6 +103,11 @@ const OF_PROCESS: &[Metric<()>] = crate::metrics! {
         "Reloads that were refused: nothing changed";
     Counter "causeway_admin_requests_refused", |()| PROCESS.admin_refused.load(Ordering::Relaxed),
         "Requests to the admin port without its token";
+    Gauge "causeway_ready", |()| Some(PROCESS.ready.load(Ordering::Relaxed) as f64),
+        "1 if `GET /ready` answers 200, else 0";
+    Gauges "causeway_certificate_expiry_timestamp_seconds" by "certificate",
+        |()| expiry::IN_USE.lock().iter().map(|(name, at)| ((*name).to_owned(), *at)).collect(),
+        "When a certificate of the link expires, in seconds since 1970: own, chain (between it and an authority), ca (the last authority)";
 };
 
 /// Makes a registry with the metrics of every process: its version and its reloads.

@@ -1,5 +1,7 @@
 //! TLS 1.3 with certificates on both sides, and the names that a peer has proven.
 
+pub mod expiry;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ pub enum End {
 #[derive(Debug)]
 pub struct Credentials {
     roots: Arc<RootCertStore>,
+    authorities: Vec<CertificateDer<'static>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     files: TlsFiles,
@@ -83,8 +86,9 @@ impl Credentials {
     /// Reads the files and checks that `end` can use them at `now`.
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(&files.ca)? {
-            roots.add(certificate).map_err(|error| unusable(&files.ca, error.to_string()))?;
+        let authorities = certificates(&files.ca)?;
+        for certificate in &authorities {
+            roots.add(certificate.clone()).map_err(|error| unusable(&files.ca, error.to_string()))?;
         }
         let chain = certificates(&files.certificate)?;
         check_leaf(&chain[0], &roots, end, now).map_err(|reason| unusable(&files.certificate, reason))?;
@@ -93,7 +97,7 @@ impl Credentials {
             source => TlsError::Read { file: files.key.clone(), source },
         })?;
         private_file::check(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
-        let credentials = Self { roots: Arc::new(roots), chain, key, files: files.clone() };
+        let credentials = Self { roots: Arc::new(roots), authorities, chain, key, files: files.clone() };
         CertifiedKey::from_der(credentials.chain.clone(), credentials.key.clone_key(), &provider())
             .map_err(|source| credentials.pair(source))?;
         Ok(credentials)

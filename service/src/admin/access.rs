@@ -13,7 +13,7 @@ use rustls::ServerConfig;
 use super::Listen;
 use crate::config::{Absent, Document, Field, ReadSection, Reported, Table};
 use crate::private_file;
-use crate::tls::{Credentials, TlsError};
+use crate::tls::{Credentials, TlsError, expiry};
 
 /// Minimum length of a token in bytes. A shorter one could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -124,6 +124,7 @@ impl Access {
             tls: if self.is_tls { Some(credentials.https()?) } else { None },
         };
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
+        *expiry::IN_USE.lock() = credentials.expiries();
         Ok(())
     }
 

@@ -114,3 +114,15 @@ fn an_identity_has_the_names_of_its_certificate() {
     assert_eq!(receiver.names_any(&names(&[])), None);
     assert_eq!(made.identity("sender").dns_names(), ["sender.example"]);
 }
+
+#[test]
+fn each_certificate_in_use_has_the_end_of_its_validity() {
+    let made = Made::new();
+    let credentials = Credentials::load(&made.files("sender"), End::Client, UnixTime::now()).unwrap();
+    let days: Vec<_> = credentials
+        .expiries()
+        .into_iter()
+        .map(|(name, at)| (name, ((at - UnixTime::now().as_secs() as f64) / 86_400.0).round() as u32))
+        .collect();
+    assert_eq!(days, [("own", pki::LEAF_DAYS), ("ca", pki::CA_DAYS)]);
+}
