@@ -68,7 +68,8 @@ fn find_or_fetch(version: &str) -> Result<PathBuf> {
     Ok(set)
 }
 
-fn cache_dir() -> Result<PathBuf> {
+/// The user's cache, for what tests download.
+pub fn cache_dir() -> Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir),
         None => {

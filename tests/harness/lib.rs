@@ -14,6 +14,7 @@
 //!   ports
 //! - [`command`]: commands that end by themselves; [`halts`]: those about halted partitions
 //! - [`reader`]: a stock consumer; [`raw`]: records that stock clients cannot write or read
+//! - [`prometheus`]: a real Prometheus that scrapes the processes
 //! - [`latency`]: latency of records from one cluster to the other
 //! - [`verify`]: comparison of journal and target: lost, doubled, reordered, changed
 //! - [`guard`] and [`scratch`]: processes and files that never outlive the test process
@@ -36,6 +37,7 @@ pub mod latency;
 pub mod pair;
 pub mod pki;
 pub mod process;
+pub mod prometheus;
 pub mod raw;
 pub mod reader;
 pub mod record;

@@ -24,6 +24,7 @@ mod kill_points;
 mod kills;
 mod leaderless_partitions;
 mod loops;
+mod monitoring;
 mod offset_map;
 mod open_transactions;
 mod other_links;
