@@ -21,6 +21,7 @@ use crate::board::acls::AclBoard;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::groups::board::GroupBoard;
 use crate::lane::activity::ActivityMeter;
+use crate::lane::compression::Choice;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
 use crate::partitions::deleted_topic::DeletedTopic;
@@ -93,6 +94,8 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
+    /// Codec of each lane's frames, and the reason for it.
+    pub choices: Vec<Arc<Choice>>,
     /// Topics with stored positions that the source no longer has; those of the last session.
     pub deleted_topics: Vec<DeletedTopic>,
     /// Queue of the session for operators' requests; `None` without a session.

@@ -11,6 +11,7 @@
 //! buffer, and the transport keeps the frames in flight.
 
 pub(crate) mod activity;
+pub(crate) mod compression;
 pub(crate) mod latency;
 pub(crate) mod pool;
 pub(crate) mod progress;
@@ -41,7 +42,10 @@ const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 /// Parameters of how a lane packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Packing {
+    /// Codec of the frames; the strongest one if it changes.
     pub codec: Codec,
+    /// Features of the session: codecs that the receiver knows.
+    pub features: u64,
     /// Raw bytes at which a frame is full, where the rate does not require smaller ones.
     pub frame_bytes: u64,
     /// Time that a record may wait for others while the transport is idle.
@@ -61,7 +65,7 @@ impl Packing {
         };
         let codecs = [self.codec, self.codec.plain()];
         let codec = codecs.into_iter().find(|codec| features & needs(codec) == needs(codec));
-        Self { codec: codec.unwrap_or(Codec::None), ..self }
+        Self { codec: codec.unwrap_or(Codec::None), features, ..self }
     }
 
     /// Returns the same packing within a session's credit: a frame fits a lane's reserve, so that an idle lane needs
@@ -75,8 +79,8 @@ impl Packing {
 #[derive(Debug)]
 pub struct OutFrame {
     pub bytes: Bytes,
-    /// True if blocks hold some of the records.
-    pub is_shaped: bool,
+    /// Bytes of keys, values and headers that were sent by their shape.
+    pub shaped_bytes: u64,
     pub records: usize,
     /// Uncompressed size in bytes.
     pub raw_bytes: u64,
@@ -120,6 +124,8 @@ pub struct Lane<R> {
     id: LaneId,
     reader: R,
     packing: Packing,
+    /// Codec of the next frame.
+    codec: Codec,
     shaper: Shaper,
     /// Raw bytes that the current rate has room for, even if a session allows fewer.
     rate_bytes: u64,
@@ -212,6 +218,7 @@ impl<R: LaneReader> Lane<R> {
             id,
             reader,
             packing,
+            codec: packing.codec,
             shaper: Shaper::new(Library::new().0),
             rate_bytes: u64::MAX,
             frame_bytes: packing.frame_bytes,
@@ -230,6 +237,7 @@ impl<R: LaneReader> Lane<R> {
     pub fn open(&mut self, epoch: Epoch, packing: Packing) -> Result<(), KafkaError> {
         self.close()?;
         self.packing = packing;
+        self.codec = packing.codec;
         self.set_frame_bytes(self.rate_bytes);
         self.open = Some(Open {
             epoch,
@@ -250,6 +258,11 @@ impl<R: LaneReader> Lane<R> {
     pub fn set_frame_bytes(&mut self, bytes: u64) {
         self.rate_bytes = bytes;
         self.frame_bytes = bytes.min(self.packing.frame_bytes);
+    }
+
+    /// Sets the codec of the next frames, as far as the receiver knows it.
+    pub fn set_codec(&mut self, codec: Codec) {
+        self.codec = Packing { codec, ..self.packing }.agreed(self.packing.features).codec;
     }
 
     /// Forgets the epoch and stops reading its partitions.
@@ -367,9 +380,9 @@ impl<R: LaneReader> Lane<R> {
         let positions = open.builder.positions().collect();
         let records = open.builder.record_count();
         let raw_bytes = open.builder.raw_len() as u64;
-        let bytes = open.builder.finish_with(head, self.packing.codec, &mut self.shaper);
-        let codec_id =
-            bytes.first_chunk().and_then(|header| FrameHeader::peek(header).ok()).map(|header| header.codec_id);
+        let bytes = open.builder.finish_with(head, self.codec, &mut self.shaper);
+        let header = bytes.first_chunk().and_then(|header| FrameHeader::peek(header).ok());
+        let is_shaped = header.is_some_and(|header| header.codec_id == id::SHAPE);
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
         open.in_flight.push_back(InFlight { sequence, charge, raw_bytes, positions });
@@ -380,7 +393,7 @@ impl<R: LaneReader> Lane<R> {
         let first_record = open.first_record.take();
         Some(OutFrame {
             bytes,
-            is_shaped: codec_id == Some(id::SHAPE),
+            shaped_bytes: if is_shaped { self.shaper.shaped_bytes() } else { 0 },
             records,
             raw_bytes,
             surplus: granted - charge,

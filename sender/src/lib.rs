@@ -32,6 +32,7 @@ mod stop_reason;
 
 // A sender as a whole.
 pub use board::{Board, State};
+pub use lane::compression::Compression;
 pub use report::run;
 pub use report::view::Report;
 pub use run::Dependencies;
@@ -67,15 +68,19 @@ pub use rate::{RateStatus, Request as RateRequest};
 pub use dispatch::classes::{Class, Classes};
 pub use dispatch::dispatcher::{CreditUsage, Dispatcher, Turn};
 pub use dispatch::striping::{Again, ChannelId, FrameId, Striping};
+pub use lane::activity::Activity;
+pub use lane::compression::{Choice, Reason as CompressionReason};
 pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
+pub use lane::progress::Progress;
 pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
-pub use lane::{Lane, LaneError, Packing};
+pub use lane::{Freed, Lane, LaneError, OutFrame, Packing};
 pub use partitions::deletions::Deletions;
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
 pub use partitions::offers::{LookUp, look_up};
 pub use partitions::policy::{Policies, Policy, Rule};
 pub use partitions::rounds::Rounds;
 pub use partitions::router::Router;
+pub use report::EverySecond;
 pub use session::{
     ChannelDialer, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd, shake_hands,
 };

@@ -1,5 +1,6 @@
 //! Reports of a sender: status, metrics, lag and forecasts. The data path does not depend on them.
 
+mod adapting;
 pub(crate) mod forecast;
 pub(crate) mod lag;
 mod lag_task;
@@ -17,9 +18,10 @@ pub(crate) mod status;
 pub(crate) mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use service::live::Live;
+use service::processor::IdleMeter;
 use service::shutdown::Shutdown;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -29,6 +31,7 @@ use crate::run::{self, Dependencies};
 use crate::source::Source;
 use crate::stop_reason::StopReason;
 
+use adapting::Adapting;
 use sampler::Sampler;
 use view::Report;
 
@@ -43,23 +46,48 @@ pub async fn run<S: Source>(
 ) -> Result<(), StopReason> {
     let config = config.into();
     let start = config.now().source.start;
+    let cap = config.now().wan.compression_cpu;
     let mut tasks = JoinSet::new();
-    tasks.spawn(sample_every_second(Arc::clone(&report)));
+    tasks.spawn(sample_every_second(Arc::clone(&report), EverySecond::new(cap)));
     tasks.spawn(lag_task::measure(Arc::clone(&dependencies.catalog), start, Arc::clone(&report)));
     run::run(config, dependencies, report.board(), shutdown).await
 }
 
 /// Takes a sample once a second, and tells sessions of problems, for as long as the sender lives.
-async fn sample_every_second(report: Arc<Report>) {
-    let mut sampler = Sampler::default();
+async fn sample_every_second(report: Arc<Report>, mut work: EverySecond) {
+    let mut idle = IdleMeter::default();
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     // Ticks that were missed would all see the same values, at times that are wrong.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let now = ticks.tick().await.into_std();
-        let trend = sampler.handle(now, report.sample());
+        ticks.tick().await;
+        // The lanes use the machine's clock, even where the time of this task is virtual.
+        let now = Instant::now();
+        work.tick(now, idle.poll(now), &report);
+    }
+}
+
+/// Work of a report once a second.
+#[derive(Debug)]
+pub struct EverySecond {
+    sampler: Sampler,
+    adapting: Adapting,
+}
+
+impl EverySecond {
+    /// `cap` is the number of processors that `auto` may keep busy with compression; `None` for those that idle.
+    pub fn new(cap: Option<f64>) -> Self {
+        Self { sampler: Sampler::default(), adapting: Adapting::new(cap) }
+    }
+
+    /// Takes a sample, moves the compression, and tells the session of problems. `idle` is the number of idle
+    /// processors, if it is known.
+    pub fn tick(&mut self, now: Instant, idle: Option<f64>, report: &Report) {
+        let trend = self.sampler.handle(now, report.sample(now));
         report.measure(|measured| measured.trend = trend);
         // Not after a measurement: the source may leave one without an answer for half a minute.
-        report.tell_condition();
+        let moment = report.moment();
+        self.adapting.handle(now, idle, &moment);
+        report.tell(moment.condition());
     }
 }

@@ -437,6 +437,7 @@ impl<S: Source> SenderLoop<S> {
         self.board.publish(|published| {
             published.lanes = self.lanes.progress();
             published.activities = self.lanes.activities();
+            published.choices = self.lanes.choices();
         });
     }
 

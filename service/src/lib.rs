@@ -18,6 +18,7 @@
 //! - [`status`]: types that the statuses of both ends show
 //! - [`lock`]: a mutex without poisoning
 //! - [`places`]: bounds on connections that strangers cause
+//! - [`processor`]: processor time, used and to spare
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ pub mod names;
 pub mod pki;
 pub mod places;
 pub mod private_file;
+pub mod processor;
 pub mod shutdown;
 pub mod status;
 pub mod tls;

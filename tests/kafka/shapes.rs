@@ -62,6 +62,8 @@ fn mixed_topics_are_carried_exactly_by_their_shapes() -> Result<()> {
     let names: Vec<&str> = kinds.iter().map(|(topic, _)| topic.as_str()).collect();
     let mut files = LinkFiles::new("shapes", &pair.source, &pair.target, &names)?;
     files.sender.set("lanes", "count", "2");
+    // A busy machine would move `auto` to something else.
+    files.sender.set("wan", "compression", "\"shape\"");
     let (_receiver, sender) = files.start()?;
     let mut written = record::Contents::default();
     let mut before = 0;
@@ -78,11 +80,35 @@ fn mixed_topics_are_carried_exactly_by_their_shapes() -> Result<()> {
         }
         verify::wait_until_delivered(&written, &pair.target, "{topic}", DELIVERED)?;
         let class = sender.admin.status()?["classes"][0].clone();
-        ensure!(class["compression"] == "shape:1", "the default: {class}");
+        ensure!(class["compression"] == "shape:1" && class["compression_reason"] == "fixed", "{class}");
         let [raw, sent, shaped] =
             ["raw_bytes", "sent_bytes", "shaped_bytes"].map(|field| class[field].as_u64().unwrap_or_default());
+        ensure!(class["saved_bytes"].as_u64() == raw.checked_sub(sent), "{class}");
         ensure!(sent < raw && (round == 0 || shaped > before + SHAPED_MIN), "{shaped} of {raw} bytes, {sent} sent");
         before = shaped;
     }
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
+}
+
+#[test]
+fn auto_is_the_default_and_says_what_it_uses_and_why() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "auto", PARTITIONS)?;
+    let files = LinkFiles::new("auto", &pair.source, &pair.target, &[&topic])?;
+    let (_receiver, sender) = files.start()?;
+    let mut written = record::Contents::default();
+    for partition in 0..PARTITIONS {
+        let records: Vec<_> = (0..RECORDS).map(order).collect();
+        written.merge(&journal::write(&pair.source, &topic, partition, &records)?.written);
+    }
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", DELIVERED)?;
+    let status = sender.admin.status()?;
+    let class = &status["classes"][0];
+    let word = |field: &str| class[field].as_str().unwrap_or_default().to_owned();
+    ensure!(["start", "bytes", "cpu", "rest", "no-gain"].contains(&word("compression_reason").as_str()), "{class}");
+    ensure!(["none", "lz4", "zstd:1", "shape:1", "shape:3"].contains(&word("compression").as_str()), "{class}");
+    let number = |field: &str| class[field].as_f64().unwrap_or_default();
+    ensure!(number("saved_bytes") == number("raw_bytes") - number("sent_bytes"), "{class}");
+    ensure!(number("saved_bytes") > 0.0 && number("compression_cpu_seconds") > 0.0, "{class}");
     verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
 }

@@ -7,6 +7,7 @@ use sender::Packing;
 use sender::config::Start;
 use wire::compress::Codec;
 use wire::control::CreditTerms;
+use wire::hello::FEATURES;
 use wire::lanes::{ClassRequest, ClassTable, LANE_HASH};
 
 use crate::bugs::Bug;
@@ -139,7 +140,7 @@ impl Scenario {
 
     pub(crate) fn packing(&self) -> Packing {
         let credit_max = self.credit().reserve.max(self.pool / 2);
-        Packing { codec: self.codec, frame_bytes: FRAME_BYTES, linger: self.linger, credit_max }
+        Packing { codec: self.codec, features: FEATURES, frame_bytes: FRAME_BYTES, linger: self.linger, credit_max }
     }
 
     pub(crate) fn credit(&self) -> CreditTerms {

@@ -24,6 +24,7 @@ use wire::close::{Close, CloseCode};
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
+use wire::hello::FEATURES;
 use wire::ids::{LaneId, Offset, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 use wire::limits::{CHANNELS_MAX, frame_charge};
@@ -105,7 +106,8 @@ pub(crate) fn sending() -> Sending {
     let config = service::config::parse::<Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(play_sender(lane.mailbox.clone()));
-    let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
+    let packing =
+        Packing { codec: Codec::None, features: FEATURES, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
     Sending { config, table: ClassTable::new(1), lanes: vec![lane], packing, channels: 4 }
 }
 

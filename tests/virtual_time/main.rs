@@ -4,6 +4,7 @@
 // A panic here fails a test, and names the place.
 #![allow(clippy::unwrap_used)]
 
+mod adapting;
 mod budget;
 mod channels;
 mod clocks;

@@ -178,5 +178,13 @@ impl Sending {
 pub(crate) fn lane_handle(id: LaneId) -> LaneHandle {
     let bell = Bell::default();
     let mailbox = Mailbox::new(1 << 16, bell.clone());
-    LaneHandle { id, mailbox, bell, progress: Arc::default(), activity: Arc::default(), frame_bytes: Arc::default() }
+    LaneHandle {
+        id,
+        mailbox,
+        bell,
+        progress: Arc::default(),
+        activity: Arc::default(),
+        choice: Arc::default(),
+        frame_bytes: Arc::default(),
+    }
 }

@@ -43,6 +43,19 @@ impl Codec {
     }
 }
 
+impl Codec {
+    /// The codec where `strongest` is the most that both ends know: without shapes, zstd stands in for them.
+    #[must_use]
+    pub const fn within(self, strongest: Self) -> Self {
+        match (strongest, self) {
+            (Self::Shape(_), _) => self,
+            (Self::Zstd(_), _) => self.plain(),
+            (Self::Lz4, Self::Zstd(_) | Self::Shape(_) | Self::Lz4) => Self::Lz4,
+            (Self::None, _) | (Self::Lz4, Self::None) => Self::None,
+        }
+    }
+}
+
 impl fmt::Display for Codec {
     /// Shows the codec as a setting names it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ mod content;
 mod cursor;
 mod decode;
 mod header;
+mod incompressible;
 mod intact;
 mod part;
 mod record;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
-use sender::{PartitionStatus, State, TopicStatus};
+use sender::{ClassStatus, PartitionStatus, State, TopicStatus};
 use serde::Deserialize;
 use service::format::{bytes, duration, grouped};
 use service::status::{HaltedPartition, Tally};
@@ -23,9 +23,7 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     page.line("rate", &crate::rate::sentence(&status.rate));
     page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
-    if let Some(compression) = compression(status) {
-        page.line("compression", &compression);
-    }
+    page.lines("compression", &compression(status));
     if status.channels_wanted > 0 {
         let reconnects = if status.channel_redials == 1 { "reconnect" } else { "reconnects" };
         let open = format!("{} of {} open", status.channels, status.channels_wanted);
@@ -73,7 +71,7 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
 }
 
 /// The part of the rate that a class is guaranteed, and its ceiling.
-fn promised(class: &sender::ClassStatus) -> String {
+fn promised(class: &ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
         (false, Some(percent)) => format!("{percent} %"),
@@ -351,17 +349,23 @@ fn sent(status: &sender::Status) -> String {
     )
 }
 
-/// Compression of all classes, what it saved so far, and how much of it by shapes.
-fn compression(status: &sender::Status) -> Option<String> {
-    let totals = &status.totals;
-    let codec = &status.classes.first().filter(|class| !class.compression.is_empty())?.compression;
-    if totals.frame_bytes == 0 {
-        return Some(codec.clone());
+/// Compression of each class and the reason for it, what it saved so far, and how much of it by shapes.
+fn compression(status: &sender::Status) -> Vec<String> {
+    let classes = status.classes.iter().filter(|class| !class.compression.is_empty());
+    let is_named = classes.clone().count() > 1;
+    classes.map(|class| class_compression(class, is_named)).collect()
+}
+
+fn class_compression(class: &ClassStatus, is_named: bool) -> String {
+    let name = if is_named { format!("{}: ", class.class) } else { String::new() };
+    let codec = format!("{name}{}, {}", class.compression, class.compression_reason.sentence());
+    if class.sent_bytes == 0 {
+        return codec;
     }
-    let ratio = totals.raw_bytes as f64 / totals.frame_bytes as f64;
-    let shaped = totals.shaped_bytes as f64 * 100.0 / totals.raw_bytes.max(1) as f64;
-    let saved = bytes(totals.raw_bytes.saturating_sub(totals.frame_bytes));
-    Some(format!("{codec}, {ratio:.1} B in frames per byte sent, {saved} saved, {shaped:.0} % in shaped frames"))
+    let ratio = class.raw_bytes as f64 / class.sent_bytes as f64;
+    let shaped = class.shaped_bytes as f64 * 100.0 / class.raw_bytes.max(1) as f64;
+    let saved = bytes(class.saved_bytes);
+    format!("{codec}: {ratio:.1} B in frames per byte sent, {saved} saved, {shaped:.0} % of the bytes by shapes")
 }
 
 fn path(status: &sender::Status) -> String {

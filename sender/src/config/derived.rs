@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka::consumer::ConsumerMemory;
 use transport::congestion::FlowSettings;
 use transport::endpoint::{EndpointSettings, TIMES_THE_PATH};
+use wire::hello::FEATURES;
 use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET, LANES_MAX};
 use wire::units::{Rate, Size};
 
@@ -78,7 +79,8 @@ pub fn frame_bytes(rate: Option<Rate>) -> u64 {
 /// The limits of frames at any rate, before the receiver states its credit. A quarter of the memory is for one record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
-        codec: config.wan.compression,
+        codec: config.wan.compression.strongest(),
+        features: FEATURES,
         frame_bytes: FRAME_RAW_TARGET as u64,
         linger: config.wan.linger,
         credit_max: config.memory.bytes() / 4,

@@ -20,6 +20,7 @@ use super::classes::{ClassEntry, read_classes};
 use super::schedule::{RATE_MAX, RATE_MIN, ScheduleEntry, read_schedule};
 use super::{Start, read_policies};
 use crate::dispatch::classes::Classes;
+use crate::lane::compression::Compression;
 use crate::partitions::policy::{Policies, Policy};
 use crate::rate::schedule::{Schedule, Zone};
 
@@ -167,12 +168,16 @@ service::settings! {
         /// reordering and loss; when the path of one fails, it is dialled again while the others continue. Each takes
         /// 16 MiB of `memory`.
         channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`; above 500 Mbit/s one per 125 Mbit/s"), "a count", ["1", "16"];
-        /// The compression of frames. `shape` sends what the records of a topic have in common once per frame, which
-        /// makes structured records [much smaller](../bytes.md), with zstd behind it; where that saves nothing, frames
-        /// are sent with zstd alone, and what does not shrink uncompressed. `lz4` costs the least CPU. Without a level,
-        /// zstd has level 1; higher levels cost CPU and save little. A receiver that does not know `shape` gets `zstd`.
-        compression: Codec as read_codec = default(r#""shape""#),
-            "`none`, `lz4`, or `zstd` or `shape`, with a level from 1 to 19 if need be, such as `shape:3`";
+        /// The compression of frames. `auto` follows what limits the link, for each class: the [strongest
+        /// method](../bytes.md#auto) that pays while bytes do, a cheaper one while the processor does. `shape` sends what
+        /// the records of a topic have in common once per frame, which makes structured records much smaller, with zstd
+        /// behind it; where that saves nothing, frames are sent with zstd alone, and what does not shrink uncompressed.
+        /// `lz4` costs the least CPU. Without a level, zstd has level 1; higher levels cost CPU and save little. A
+        /// receiver that does not know `shape` gets `zstd`.
+        compression: Compression as read_compression = default(r#""auto""#),
+            "`auto`, `none`, `lz4`, or `zstd` or `shape`, with a level from 1 to 19 if need be, such as `shape:3`";
+        /// Processors that `auto` may keep busy.
+        compression_cpu: Option<f64> = otherwise("what is idle"), "a number, such as `1.5`", ["0.05", "256"];
         /// Time that a record waits for others while the link is idle. Higher values make larger frames and fewer
         /// transactions of a trickle of records, and delay each record by that much.
         linger: Duration = default(r#""5 ms""#), "a duration, such as `5 ms`", [r#""0 ms""#, r#""1 s""#];
@@ -271,16 +276,22 @@ fn read_flow_policy(table: &Table<'_>, name: &str) -> Result<FlowPolicy, Reporte
 /// The levels of zstd without the negative ones, which lz4 beats, and the "ultra" ones, whose memory is not bounded.
 const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
-fn read_codec(table: &Table<'_>, name: &str) -> Result<Codec, Reported> {
-    let words = [("none", Codec::None), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd(1)), ("shape", Codec::Shape(1))];
+fn read_compression(table: &Table<'_>, name: &str) -> Result<Compression, Reported> {
+    let words = [
+        ("auto", Compression::Auto),
+        ("none", Compression::Fixed(Codec::None)),
+        ("lz4", Compression::Fixed(Codec::Lz4)),
+        ("zstd", Compression::Fixed(Codec::Zstd(1))),
+        ("shape", Compression::Fixed(Codec::Shape(1))),
+    ];
     table.read_with(name, |value| {
         let Some((word, level)) = value.as_str().and_then(|text| text.split_once(':')) else {
             return choice(value, &words);
         };
         let number = level.parse().ok().filter(|number| ZSTD_LEVELS.contains(number));
         match (word, number) {
-            ("zstd", Some(level)) => Ok(Codec::Zstd(level)),
-            ("shape", Some(level)) => Ok(Codec::Shape(level)),
+            ("zstd", Some(level)) => Ok(Compression::Fixed(Codec::Zstd(level))),
+            ("shape", Some(level)) => Ok(Compression::Fixed(Codec::Shape(level))),
             ("zstd" | "shape", None) => {
                 let (min, max) = ZSTD_LEVELS.into_inner();
                 let sentence = format!("\"{level}\" is no zstd level; write \"{word}:{min}\" to \"{word}:{max}\"");

@@ -5,6 +5,8 @@ use std::time::Duration;
 use service::config::{self, Forbidden, parse};
 use service::names::InstanceName;
 use wire::compress::Codec;
+
+use crate::lane::compression::Compression;
 use wire::units::Rate;
 
 use super::*;
@@ -32,7 +34,7 @@ fn the_example_is_enough() {
     assert_eq!(config.source.start, Start::Earliest);
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
-    assert_eq!((config.wan.compression, config.wan.linger), (Codec::Shape(1), Duration::from_millis(5)));
+    assert_eq!((config.wan.compression, config.wan.linger), (Compression::Auto, Duration::from_millis(5)));
     assert_eq!(config.process.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
@@ -81,7 +83,13 @@ fn a_codec_is_a_word_and_for_zstd_a_level() {
         ("shape", Codec::Shape(1)),
         ("shape:3", Codec::Shape(3)),
     ] {
-        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.compression, codec);
+        let read = with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.compression;
+        assert_eq!(read, Compression::Fixed(codec));
+    }
+    assert_eq!(with("[wan]", "compression = \"auto\"\ncompression_cpu = 1").unwrap().wan.compression_cpu, Some(1.0));
+    assert_eq!(with("[wan]", "compression_cpu = 0.5").unwrap().wan.compression_cpu, Some(0.5));
+    for wrong in ["0", "nan", "\"1\"", "-1.5", "300"] {
+        assert!(with("[wan]", &format!("compression_cpu = {wrong}")).is_err(), "{wrong}");
     }
     assert!(with("[wan]", "compression = \"zstd:20\"").unwrap_err().contains("write \"zstd:1\" to \"zstd:19\""));
     assert!(with("[wan]", "compression = \"shape:0\"").unwrap_err().contains("write \"shape:1\" to \"shape:19\""));

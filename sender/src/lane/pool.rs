@@ -14,6 +14,7 @@ use wire::ids::LaneId;
 use crate::config::Config;
 use crate::config::derived;
 use crate::lane::activity::ActivityMeter;
+use crate::lane::compression::{Choice, Compression};
 use crate::lane::progress::Progress;
 use crate::lane::thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
 use crate::lane::{Lane, Packing};
@@ -25,6 +26,7 @@ use crate::stop_reason::StopReason;
 pub(crate) struct LaneThreads<S> {
     source: S,
     packing: Packing,
+    compression: Compression,
     library: Arc<Library>,
     /// Samples to learn from, until the first lane starts.
     jobs: Lock<Option<Receiver<Job>>>,
@@ -44,7 +46,16 @@ impl<S: Source> LaneThreads<S> {
         let packing = derived::packing(config);
         let (library, jobs) = Library::new();
         (
-            Self { source, packing, library, jobs: Lock::new(Some(jobs)), lanes: Vec::new(), failed, frame_bytes },
+            Self {
+                source,
+                packing,
+                compression: config.wan.compression,
+                library,
+                jobs: Lock::new(Some(jobs)),
+                lanes: Vec::new(),
+                failed,
+                frame_bytes,
+            },
             failures,
         )
     }
@@ -67,6 +78,7 @@ impl<S: Source> LaneThreads<S> {
                 bell,
                 progress: Arc::default(),
                 activity: Arc::default(),
+                choice: Arc::new(Choice::new(self.compression)),
                 frame_bytes: Arc::clone(&self.frame_bytes),
             };
             self.lanes.push(handle.clone());
@@ -90,6 +102,10 @@ impl<S: Source> LaneThreads<S> {
 
     pub(crate) fn activities(&self) -> Vec<Arc<ActivityMeter>> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect()
+    }
+
+    pub(crate) fn choices(&self) -> Vec<Arc<Choice>> {
+        self.lanes.iter().map(|lane| Arc::clone(&lane.choice)).collect()
     }
 
     pub(crate) fn stop(&self) {

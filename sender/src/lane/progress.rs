@@ -44,14 +44,25 @@ pub struct Totals {
     pub raw_bytes: u64,
     /// Size of the frames in bytes as sent, without QUIC's overhead.
     pub frame_bytes: u64,
-    /// Uncompressed size in bytes of the frames in which records were sent by their shape.
+    /// Bytes of keys, values and headers that were sent by their shape.
     #[serde(default)]
     pub shaped_bytes: u64,
+    /// Processor time for making the frames, compression included, in microseconds.
+    #[serde(default)]
+    pub compression_micros: u64,
     /// Uncompressed size in bytes of the frames that the target has committed.
     pub committed_bytes: u64,
 }
 
-service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, shaped_bytes, committed_bytes });
+service::add_fields!(Totals {
+    frames,
+    records,
+    raw_bytes,
+    frame_bytes,
+    shaped_bytes,
+    compression_micros,
+    committed_bytes
+});
 
 /// Closing of a lane by the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +78,7 @@ pub struct Closed {
 pub struct Snapshot {
     /// Epoch of the lane, while it is open.
     pub epoch: Option<Epoch>,
-    /// Compression that both ends know; `None` before the first session.
+    /// Strongest compression that both ends know; `None` before the first session.
     pub codec: Option<Codec>,
     /// Counters since the process started.
     pub totals: Totals,
@@ -125,13 +136,15 @@ impl Progress {
         self.0.lock().shown.halted.retain(|halted| !halted.is_of(partition));
     }
 
-    pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
+    /// Handles that a frame is made, which took `cpu` of processor time.
+    pub fn handle_frame(&self, frame: &OutFrame, cpu: Duration, in_flight_bytes: u64) {
         let mut inner = self.0.lock();
         inner.shown.totals.frames += 1;
         inner.shown.totals.records += frame.records as u64;
         inner.shown.totals.raw_bytes += frame.raw_bytes;
         inner.shown.totals.frame_bytes += frame.bytes.len() as u64;
-        inner.shown.totals.shaped_bytes += if frame.is_shaped { frame.raw_bytes } else { 0 };
+        inner.shown.totals.shaped_bytes += frame.shaped_bytes;
+        inner.shown.totals.compression_micros += u64::try_from(cpu.as_micros()).unwrap_or_default();
         inner.shown.in_flight_bytes = in_flight_bytes;
         inner.waits_since.get_or_insert_with(Instant::now);
     }

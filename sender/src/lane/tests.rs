@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use wire::frame::{Frame, Headers, RecordRef};
+use wire::hello::FEATURES;
 use wire::ids::Offset;
 
 use super::*;
 
 const LINGER: Duration = Duration::from_millis(5);
-const PACKING: Packing = Packing { codec: Codec::None, frame_bytes: 2048, linger: LINGER, credit_max: 8192 };
+const PACKING: Packing =
+    Packing { codec: Codec::None, features: FEATURES, frame_bytes: 2048, linger: LINGER, credit_max: 8192 };
 
 #[derive(Clone, Copy)]
 enum Made {

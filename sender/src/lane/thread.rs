@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use kafka::KafkaError;
 use service::bell::Bell;
 use service::mailbox::Mailbox;
+use service::processor::thread_time;
 use tokio::sync::mpsc;
 use wire::control::{Control, Timing};
 use wire::error::PeerMisbehaved;
@@ -16,6 +17,7 @@ use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
 use crate::dispatch::dispatcher::{Dispatcher, Turn};
 use crate::lane::activity::{Activity, ActivityMeter};
+use crate::lane::compression::Choice;
 use crate::lane::latency::{FrameTimes, Latency, Packed, Taken};
 use crate::lane::progress::Progress;
 use crate::lane::{Lane, LaneError, OutFrame, Packing};
@@ -61,6 +63,7 @@ pub struct LaneHandle {
     /// Raw bytes at which a frame is full at the current rate; one number for all lanes.
     pub frame_bytes: Arc<AtomicU64>,
     pub activity: Arc<ActivityMeter>,
+    pub choice: Arc<Choice>,
 }
 
 /// Commands that may wait for a lane. A lane that lets this many wait is stuck, and its session ends.
@@ -184,11 +187,14 @@ fn pump<R: LaneReader>(
                 return Ok(Sleep { until, activity: Activity::WaitsForRoom });
             }
         };
+        lane.set_codec(handle.choice.codec());
+        let began = thread_time();
         let Some(frame) = lane.poll_frame(now) else {
             return Ok(Sleep { until: None, activity: Activity::Idles });
         };
         dispatcher.free(handle.id, frame.surplus);
-        handle.progress.handle_frame(&frame, lane.in_flight_bytes());
+        let cpu = thread_time().zip(began).map(|(now, began)| now.saturating_sub(began)).unwrap_or_default();
+        handle.progress.handle_frame(&frame, cpu, lane.in_flight_bytes());
         let when_taken = watch.handle_frame(&frame, now, latency);
         dispatcher.send(room, frame.bytes, Box::new(when_taken), Instant::now());
     }

@@ -37,7 +37,7 @@ wire::words! {
         Session = "session" "no session is open: see the problems above, then the receiver",
         Lanes = "lanes" "lanes are closed: see the target and the receiver's log",
         Source = "source" "the source: it has no further records to read, or partitions are halted",
-        Cpu = "cpu" "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`",
+        Cpu = "cpu" "the processor: a lane packs and compresses all the time; use more lanes, or `wan.compression` `auto` or a cheaper one",
         Budget = "budget" "the budget: `wan.rate` is used up",
         Path = "path" "the path: it carries less than the budget",
         Receiver = "receiver" "the receiver: all its credit is in use; raise its `memory` for this path",

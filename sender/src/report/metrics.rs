@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::metrics::Metric;
+use service::metrics::{ByTwo, Metric};
 use service::status::HaltedPartition;
 use wire::halt::HaltReason;
 
 use crate::board::State;
+use crate::lane::compression::Reason as CompressionReason;
 use crate::lane::latency::Summary;
 use crate::rate::plan::Reason;
 use crate::report::latency::StageStatus;
@@ -148,7 +149,17 @@ const METRICS: &[Metric<Status>] = service::metrics! {
     Counters "causeway_sender_class_raw_bytes" by "class", |s| by_class(s, |class| Some(class.raw_bytes)),
         "Bytes of those frames before compression, by class; less those of the frames, it is what compression saves";
     Counters "causeway_sender_class_shaped_bytes" by "class", |s| by_class(s, |class| Some(class.shaped_bytes)),
-        "Bytes before compression of the frames in which records were sent by their shape, by class";
+        "Bytes of keys, values and headers that were sent by their shape, by class";
+    Counters "causeway_sender_class_saved_bytes" by "class", |s| by_class(s, |class| Some(class.saved_bytes)),
+        "Bytes that compression saved, by class";
+    Gauges "causeway_sender_class_compression_cpu_seconds" by "class",
+        |s| by_class(s, |class| Some(class.compression_cpu_seconds)),
+        "Processor time that making frames took since the process started, by class";
+    GaugesBy "causeway_sender_class_compression" by ["class", "compression"],
+        |s| s.classes.iter().map(|class| ([class.class.clone(), class.compression.clone()], 1.0)).collect(),
+        "1 for the compression of a class's frames now; with auto it changes";
+    GaugesBy "causeway_sender_class_compression_reason" by ["class", "reason"], compression_reasons,
+        "1 for the reason for that compression, 0 for the others: fixed, start, bytes, cpu, cap, rest, no-gain";
     Gauges "causeway_sender_class_share_ratio" by "class",
         |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0)),
         "Part of the bytes of the last seconds, by class, 0 to 1; absent while nothing was sent";
@@ -162,6 +173,15 @@ const METRICS: &[Metric<Status>] = service::metrics! {
 
 fn by_class<T>(status: &Status, of: impl Fn(&ClassStatus) -> Option<T>) -> Vec<(String, T)> {
     status.classes.iter().filter_map(|class| Some((class.class.clone(), of(class)?))).collect()
+}
+
+fn compression_reasons(status: &Status) -> Vec<ByTwo> {
+    let of_class = |class: &ClassStatus| {
+        let words = one_of(CompressionReason::ALL.iter().map(|reason| reason.word()), class.compression_reason.word());
+        let name = class.class.clone();
+        words.into_iter().map(move |(word, is)| ([name.clone(), word], is))
+    };
+    status.classes.iter().flat_map(of_class).collect()
 }
 
 /// Returns 1 for the word `now`, and 0 for the others.

@@ -19,6 +19,7 @@ use crate::report::limit::{Evidence, Limit};
 use crate::report::measured::Measured;
 use crate::report::open_transactions::OpenTransaction;
 use crate::report::readiness::Facts;
+use crate::report::sampler::{Recent, TimeUse};
 use crate::report::status::WaitingStatus;
 use crate::source::discovery::matches_nothing;
 
@@ -175,8 +176,18 @@ impl Moment {
     }
 
     pub(super) fn limit(&self) -> Limit {
+        Limit::by(&self.evidence())
+    }
+
+    /// Returns the limit over the last two seconds of lanes of which the busiest spent its time like this.
+    pub(super) fn recent_limit(&self, busiest: TimeUse) -> Limit {
+        let Recent { budget_used, budget_waits, .. } = self.measured.trend.recent;
+        Limit::by(&Evidence { busiest, budget_used, budget_waits, ..self.evidence() })
+    }
+
+    fn evidence(&self) -> Evidence {
         let published = &self.published;
-        Limit::by(&Evidence {
+        Evidence {
             state: published.state.clone(),
             lanes: self.lanes.len(),
             lanes_open: self.lanes_open(),
@@ -190,7 +201,7 @@ impl Moment {
             controller: published.flow.as_ref().map(Flow::report).map(|report| report.limit),
             base_rtt_seconds: self.measured.trend.path.base_rtt_seconds,
             recent_delays: self.recent_delays,
-        })
+        }
     }
 
     pub(super) fn lanes_open(&self) -> usize {

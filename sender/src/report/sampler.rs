@@ -9,6 +9,8 @@ use crate::report::path::{PathMeter, PathReading, PathReport};
 
 /// Samples over which the lanes' time is taken: enough to see a frame of a slow link, and few enough to wait for.
 const TIME_SAMPLES: usize = 5;
+/// Samples over which the compression sees the limit: it must tell the effect of a step from what was before.
+const RECENT_SAMPLES: usize = 2;
 /// Samples that are remembered, for values over a minute.
 const SAMPLES_MAX: usize = 61;
 
@@ -20,6 +22,10 @@ pub(crate) struct Sample {
     pub wire: Wire,
     /// Bytes on the wire so far, IP headers included.
     pub ip_bytes: u64,
+    /// Time in which packets have waited for the rate so far.
+    pub waited: Duration,
+    /// Rate in effect, in bits per second; `None` for no limit.
+    pub rate: Option<u64>,
     /// Bytes of frames so far, uncompressed.
     pub raw_bytes: u64,
     pub lanes: Vec<Spent>,
@@ -33,6 +39,18 @@ pub(crate) struct Trend {
     pub efficiency: Option<f64>,
     /// Time use of the lane that idles least.
     pub busiest: TimeUse,
+    pub recent: Recent,
+}
+
+/// Use of time and rate over the last two seconds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Recent {
+    /// Time use of each lane.
+    pub lanes: Vec<TimeUse>,
+    /// Part of the rate that was used; 0 without a rate.
+    pub budget_used: f64,
+    /// Part of the time in which packets waited for the rate.
+    pub budget_waits: f64,
 }
 
 /// Parts of a lane's time, each 0 to 1; for the rest the lane idles.
@@ -62,7 +80,8 @@ impl Sampler {
         }
         let Some(last) = samples.back() else { return Trend::default() };
         let oldest = samples.front().unwrap_or(last);
-        let recent = samples.get(samples.len().saturating_sub(TIME_SAMPLES + 1)).unwrap_or(last);
+        let ago = |count: usize| samples.get(samples.len().saturating_sub(count + 1)).unwrap_or(last);
+        let recent = ago(TIME_SAMPLES);
         let sample = &last.1;
         let minute = |count: fn(&Sample) -> u64| count(sample).saturating_sub(count(&oldest.1));
         let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
@@ -72,18 +91,46 @@ impl Sampler {
             path: path.handle(now, sample.path, loss),
             efficiency: ratio(minute(|sample| sample.raw_bytes), minute(|sample| sample.ip_bytes)),
             busiest: busiest(&recent.1, sample, seconds),
+            recent: Recent::between(ago(RECENT_SAMPLES), last),
         }
     }
 }
 
 fn busiest(before: &Sample, after: &Sample, seconds: f64) -> TimeUse {
-    if seconds <= 0.0 {
-        return TimeUse::default();
+    TimeUse::busiest(lanes(before, after, seconds))
+}
+
+/// Returns the time use of each lane.
+fn lanes(before: &Sample, after: &Sample, seconds: f64) -> impl Iterator<Item = TimeUse> {
+    let share = move |spent: Duration| if seconds > 0.0 { spent.as_secs_f64() / seconds } else { 0.0 };
+    before.lanes.iter().zip(&after.lanes).map(move |(before, after)| {
+        let spent = after.since(*before);
+        TimeUse { works: share(spent.works), credit: share(spent.waits_for_credit), room: share(spent.waits_for_room) }
+    })
+}
+
+impl TimeUse {
+    /// Returns the time use of the lane that idles least.
+    pub(crate) fn busiest(lanes: impl Iterator<Item = Self>) -> Self {
+        lanes.max_by(|a, b| a.busy().total_cmp(&b.busy())).unwrap_or_default()
     }
-    let lanes = before.lanes.iter().zip(&after.lanes).map(|(before, after)| after.since(*before));
-    let spent = lanes.max_by_key(|spent| spent.busy()).unwrap_or_default();
-    let share = |spent: Duration| spent.as_secs_f64() / seconds;
-    TimeUse { works: share(spent.works), credit: share(spent.waits_for_credit), room: share(spent.waits_for_room) }
+
+    const fn busy(self) -> f64 {
+        self.works + self.credit + self.room
+    }
+}
+
+impl Recent {
+    fn between((from, before): &(Instant, Sample), (to, after): &(Instant, Sample)) -> Self {
+        let seconds = to.saturating_duration_since(*from).as_secs_f64();
+        let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
+        let bits = per_second(after.ip_bytes.saturating_sub(before.ip_bytes) as f64 * 8.0);
+        Self {
+            lanes: lanes(before, after, seconds).collect(),
+            budget_used: after.rate.map_or(0.0, |rate| bits / rate.max(1) as f64),
+            budget_waits: per_second(after.waited.saturating_sub(before.waited).as_secs_f64()).min(1.0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +151,8 @@ mod tests {
                 lost_packets: second * 20,
             },
             ip_bytes: second * 1_000_000,
+            waited: ms(500) * n,
+            rate: Some(10_000_000),
             raw_bytes: second * 2_500_000,
             lanes: vec![
                 Spent { idles: SECOND * n, ..Spent::default() },
@@ -128,6 +177,9 @@ mod tests {
         for pulse in &pulses[1..] {
             assert_eq!(pulse.path.loss_ratio, Some(0.02));
             assert_eq!(pulse.efficiency, Some(2.5));
+            let recent = &pulse.recent;
+            assert!((recent.budget_used - 0.8).abs() < 1e-6 && (recent.budget_waits - 0.5).abs() < 1e-6);
+            assert_eq!((recent.lanes[0], recent.lanes.len()), (TimeUse::default(), 2));
             let TimeUse { works, credit, room } = pulse.busiest;
             assert!((works - 0.1).abs() < 1e-6 && (credit - 0.05).abs() < 1e-6 && (room - 0.7).abs() < 1e-6);
         }

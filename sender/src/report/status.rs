@@ -1,6 +1,8 @@
 //! Status of a sender at one moment: `causeway status --json` prints it. The doc comments of the fields are the text of
 //! the reference page.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use service::status::{HaltedPartition, PeerStatus, Tally};
 use wire::lanes::ClassLanes;
@@ -11,6 +13,7 @@ use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
 use crate::groups::board::GroupsStatus;
+use crate::lane::compression::{Choice, Reason};
 use crate::lane::progress::{Closed, Snapshot, Totals};
 use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::lane_partitions::SourceTopic;
@@ -240,13 +243,20 @@ pub struct ClassStatus {
     pub share_percent: Option<f64>,
     /// Ceiling in bytes of frames per second.
     pub ceiling_bytes_per_second: Option<u64>,
-    /// Compression of its frames: `wan.compression`, or less if the receiver is older.
+    /// Compression of its frames now: that of `wan.compression`, or what `auto` uses; less if the receiver is older.
     pub compression: String,
+    /// Reason for it: `fixed` (as configured), or of `auto`: `start`, `bytes` (fewer make the link faster), `cpu` (the
+    /// processor limits it), `cap` (of `wan.compression_cpu`), `rest` (it keeps up), `no-gain` (the next one is no better).
+    pub compression_reason: Reason,
+    /// Processor time that making its frames took since the process started, in seconds.
+    pub compression_cpu_seconds: f64,
+    /// Bytes that compression saved since the process started.
+    pub saved_bytes: u64,
     /// Bytes of the class's frames since the process started.
     pub sent_bytes: u64,
     /// Bytes of these frames before compression.
     pub raw_bytes: u64,
-    /// Bytes before compression of those frames in which records were sent by their shape.
+    /// Bytes of keys, values and headers that were sent by their shape.
     pub shaped_bytes: u64,
     /// Part of the bytes sent in the last seconds that was the class's, in percent.
     pub sent_percent: Option<f64>,
@@ -255,10 +265,12 @@ pub struct ClassStatus {
 }
 
 impl ClassStatus {
-    pub fn all(dispatcher: &Dispatcher, lanes: &[Snapshot]) -> Vec<Self> {
+    pub fn all(dispatcher: &Dispatcher, lanes: &[Snapshot], choices: &[Arc<Choice>]) -> Vec<Self> {
         let status = |(class, view): (&ClassLanes, ClassView)| {
             let of_class = lanes.iter().skip(usize::from(class.first)).take(usize::from(class.count));
-            let codec = of_class.clone().find_map(|lane| lane.codec);
+            let choice = choices.get(usize::from(class.first));
+            let strongest = of_class.clone().find_map(|lane| lane.codec);
+            let codec = strongest.map(|most| choice.map_or(most, |choice| choice.codec().within(most)));
             let totals = of_class.fold(Totals::default(), |sum, lane| sum + lane.totals);
             Self {
                 class: class.name.clone(),
@@ -267,6 +279,9 @@ impl ClassStatus {
                 share_percent: view.terms.share.map(|share| share.part() * 100.0),
                 ceiling_bytes_per_second: view.ceiling,
                 compression: codec.map(|codec| codec.to_string()).unwrap_or_default(),
+                compression_reason: choice.map(|choice| choice.reason()).unwrap_or_default(),
+                compression_cpu_seconds: totals.compression_micros as f64 / 1e6,
+                saved_bytes: totals.raw_bytes.saturating_sub(totals.frame_bytes),
                 sent_bytes: totals.frame_bytes,
                 raw_bytes: totals.raw_bytes,
                 shaped_bytes: totals.shaped_bytes,

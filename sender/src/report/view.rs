@@ -6,6 +6,8 @@ use std::time::Instant;
 use service::lock::Lock;
 use service::status::Tally;
 use transport::congestion::Flow;
+use wire::condition::Condition;
+use wire::units::Rate;
 
 use crate::board::{Board, Published, State, on_standby};
 use crate::dispatch::dispatcher::Dispatcher;
@@ -78,15 +80,17 @@ impl Report {
         self.board.read().snapshots()
     }
 
-    pub(super) fn sample(&self) -> Sample {
+    /// Takes a sample, at a time of the clock that the lanes use.
+    pub(super) fn sample(&self, now: Instant) -> Sample {
         let published = self.board.read();
         let flow = published.flow.as_ref().map(Flow::report);
-        // The lanes use the machine's clock, even where the time of this task is virtual.
-        let now = Instant::now();
+        let usage = self.board.rates().budget().usage();
         Sample {
             path: published.first_channel().map(|channel| PathReading { rtt: channel.rtt(), flow }),
             wire: published.wire(),
-            ip_bytes: self.board.rates().budget().usage().wire_bytes,
+            ip_bytes: usage.wire_bytes,
+            waited: usage.waited,
+            rate: self.board.rates().rate().map(Rate::bits_per_second),
             raw_bytes: published.totals().raw_bytes,
             lanes: published.activities.iter().map(|activity| activity.spent(now)).collect(),
         }
@@ -126,8 +130,7 @@ impl Report {
     }
 
     /// Publishes the condition of this end, which sessions tell the receiver.
-    pub(super) fn tell_condition(&self) {
-        let condition = self.moment().condition();
+    pub(super) fn tell(&self, condition: Condition) {
         self.board.condition().send_if_modified(|known| {
             let changed = *known != condition;
             *known = condition;
@@ -135,7 +138,7 @@ impl Report {
         });
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         let published = self.board.read();
         Moment {
             lanes: published.snapshots(),
@@ -195,7 +198,9 @@ impl Report {
             waiting: moment.waiting(),
             receiver_condition: moment.receiver(),
             by_lane: lanes.iter().enumerate().map(|(n, lane)| LaneStatus::of(n, lane)).collect(),
-            classes: dispatcher.map(|dispatcher| ClassStatus::all(dispatcher, lanes)).unwrap_or_default(),
+            classes: dispatcher
+                .map(|dispatcher| ClassStatus::all(dispatcher, lanes, &published.choices))
+                .unwrap_or_default(),
             closes: published.closes.clone(),
             link: published.link.clone(),
             instance: published.instance.clone(),

@@ -118,6 +118,23 @@ impl Setting for u32 {
     }
 }
 
+/// A number without a unit, such as a price.
+impl Setting for f64 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let number = match value {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => return Err(Rejection::Kind),
+        };
+        let is_number = |number: &Self| number.is_finite();
+        number.filter(is_number).ok_or_else(|| Rejection::because("is not a number, such as `1.5`"))
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
 impl Setting for bool {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         value.as_bool().ok_or(Rejection::Kind)

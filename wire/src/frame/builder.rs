@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::content::{Content, OpenRun, Packed};
 use super::header::{FrameHead, FrameHeader};
+use super::incompressible::{Incompressible, shrinks};
 use super::record::RecordRef;
 use super::shaper::Shaper;
 use crate::codec::zigzag;
@@ -31,6 +32,7 @@ pub struct FrameBuilder {
     raw: Vec<u8>,
     packed: Vec<u8>,
     shaped: Vec<u8>,
+    incompressible: Incompressible,
 }
 
 impl FrameBuilder {
@@ -96,17 +98,19 @@ impl FrameBuilder {
         self.seal(head, method)
     }
 
-    /// Closes the frame like [`FrameBuilder::finish`], with the shapes that `shaper` knows for [`Codec::Shape`].
+    /// Closes the frame like [`FrameBuilder::finish`], with the shapes that `shaper` knows for [`Codec::Shape`]. After
+    /// frames that did not shrink, a body is compressed only if a sample of it shrinks.
     ///
     /// # Panics
     /// If the frame is empty.
     pub fn finish_with(&mut self, head: FrameHead, codec: Codec, shaper: &mut Shaper) -> Bytes {
-        let Codec::Shape(level) = codec else { return self.finish(head, codec) };
         self.begin_finish();
-        let method = if self.raw_len() > FRAME_RAW_TARGET || self.raw_len() < SHAPE_MIN {
-            self.compress(codec)
-        } else {
-            self.shape(level, shaper)
+        let method = match codec {
+            Codec::None => self.copy(),
+            Codec::Shape(level) if (SHAPE_MIN..=FRAME_RAW_TARGET).contains(&self.raw_len()) => {
+                self.shape(level, shaper)
+            }
+            _ => self.try_compress(codec),
         };
         self.seal(head, method)
     }
@@ -123,22 +127,41 @@ impl FrameBuilder {
         Body { codec_id: id::NONE, raw_len: frame.len() - FRAME_HEADER_BYTES, frame }
     }
 
+    /// Compresses the body, unless a sample shows that this is of no use.
+    fn try_compress(&mut self, codec: Codec) -> Body {
+        self.raw.clear();
+        self.content.lay_out(&mut self.raw);
+        if let Some(sample) = self.incompressible.sample(&self.raw) {
+            let len = if compress_into(codec, sample, &mut self.packed) { self.packed.len() } else { sample.len() };
+            self.incompressible.note(sample.len(), len);
+            if !shrinks(sample.len(), len) {
+                return Body::new(id::NONE, self.raw.len(), &self.raw);
+            }
+        }
+        let body = self.compress_raw(codec);
+        self.incompressible.note(body.raw_len, body.len());
+        body
+    }
+
     fn compress(&mut self, codec: Codec) -> Body {
         self.raw.clear();
         self.content.lay_out(&mut self.raw);
+        self.compress_raw(codec)
+    }
+
+    /// Compresses the body that is laid out.
+    fn compress_raw(&mut self, codec: Codec) -> Body {
         let codec = codec.plain();
         let (codec_id, body) = match compress_into(codec, &self.raw, &mut self.packed) {
             true => (codec.id(), &self.packed),
             false => (id::NONE, &self.raw),
         };
-        let mut frame = room(body.len());
-        frame.extend_from_slice(body);
-        Body { codec_id, raw_len: self.raw.len(), frame }
+        Body::new(codec_id, self.raw.len(), body)
     }
 
     /// Shapes the body, or compresses it if that is better.
     fn shape(&mut self, level: i32, shaper: &mut Shaper) -> Body {
-        let Some(saved) = shaper.shape(&mut self.content, level) else { return self.compress(Codec::Zstd(level)) };
+        let Some(saved) = shaper.shape(&mut self.content, level) else { return self.try_compress(Codec::Zstd(level)) };
         self.raw.clear();
         self.content.lay_out(&mut self.raw);
         let raw_len = self.raw.len() + saved;
@@ -156,9 +179,7 @@ impl FrameBuilder {
                 return plain;
             }
         }
-        let mut frame = room(self.shaped.len());
-        frame.extend_from_slice(&self.shaped);
-        Body { codec_id: id::SHAPE, raw_len, frame }
+        Body::new(id::SHAPE, raw_len, &self.shaped)
     }
 
     /// Writes the header, and empties the builder.
@@ -249,6 +270,12 @@ struct Body {
 }
 
 impl Body {
+    fn new(codec_id: u8, raw_len: usize, bytes: &[u8]) -> Self {
+        let mut frame = room(bytes.len());
+        frame.extend_from_slice(bytes);
+        Self { codec_id, raw_len, frame }
+    }
+
     const fn len(&self) -> usize {
         self.frame.len() - FRAME_HEADER_BYTES
     }

@@ -82,6 +82,8 @@ struct Draft {
     plain: Vec<u8>,
     /// The only part that may have a block: the whole frame is compared instead of it.
     alone: Option<(usize, Part)>,
+    /// Bytes of records in blocks with a template.
+    shaped_bytes: usize,
     /// True while all blocks are noise, as earlier frames have shown.
     is_noise: bool,
     /// True if this frame decides whether some of its bytes are noise.
@@ -205,6 +207,12 @@ impl Shaper {
         self.judge.note(shaped, plain, raw_len)
     }
 
+    /// Returns the bytes of keys, values and headers that the last shaped frame has in blocks with a template. Blocks
+    /// of noise do not count.
+    pub fn shaped_bytes(&self) -> u64 {
+        self.draft.shaped_bytes as u64
+    }
+
     /// Returns whether all blocks are noise, so that no comparison is due.
     pub(super) const fn is_noise(&self) -> bool {
         self.draft.is_noise
@@ -247,6 +255,7 @@ impl Shaper {
         }
         let less = draft.gather(content, number, part);
         let start = draft.blocks.len();
+        let bytes = draft.records.as_records().bytes().len();
         let records = draft.records.as_records();
         if is_shown {
             kept.shelf.offer(records);
@@ -262,6 +271,7 @@ impl Shaper {
         } else {
             false
         };
+        draft.shaped_bytes += if is_tried && is_written { bytes } else { 0 };
         let len = draft.blocks.len() - start;
         Writer::new(&mut draft.table).varint(if is_written { len as u64 } else { return None });
         Some(less)
@@ -301,6 +311,7 @@ impl Draft {
         self.blocks.shrink_to(FRAME_RAW_TARGET);
         let mut large = shares.iter().flat_map(|share| share.large().map(|part| (share.topic, part)));
         self.alone = large.next().filter(|_| large.next().is_none());
+        self.shaped_bytes = 0;
         self.is_noise = true;
         self.is_open = false;
     }
@@ -431,6 +442,7 @@ mod tests {
         let mut builder = FrameBuilder::new();
         let mut state = 1_u64;
         let mut compressed = Vec::new();
+        let mut shaped = 0;
         for number in 0..200 {
             let value = std::iter::repeat_with(|| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -447,10 +459,12 @@ mod tests {
                 Codec::Shape(1),
                 &mut shaper,
             );
+            shaped += shaper.shaped_bytes();
             if !is_paused {
                 compressed.push(number);
             }
         }
         assert!(compressed.len() < 10 && compressed[..2] == [0, 3], "{compressed:?}");
+        assert_eq!(shaped, 0, "noise has no shape");
     }
 }
