@@ -1,6 +1,9 @@
 //! Reader of a whole partition, from its start to its end. State is read back from the target with it.
 
+mod turns;
+
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
@@ -14,6 +17,7 @@ use super::error::KafkaError;
 use super::properties::Properties;
 use crate::catalog::{Bounds, Catalog, Isolation, only};
 use crate::topic_settings::TopicSettings;
+use turns::Turns;
 
 /// Time for which the committed records may end before the wanted position.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
@@ -26,11 +30,12 @@ const SMALL_MEMORY: ConsumerMemory = ConsumerMemory { bytes: 2 << 20, lanes: 1 }
 const SLOT: Slot = Slot(0);
 
 /// Reader of whole partitions. It keeps its connections between reads. It is cheap to clone, and may read several
-/// partitions at the same time.
+/// partitions at the same time; readings of one partition follow each other.
 #[derive(Debug, Clone)]
 pub struct LogReader {
     consumer: Consumer,
     catalog: KafkaCatalog,
+    turns: Arc<Turns>,
 }
 
 /// Key and value of a record; `None` is null, which is not the same as empty.
@@ -107,7 +112,7 @@ impl LogReader {
         let config = ConsumerConfig { link, memory, fetch_wait: Duration::from_millis(10) };
         let consumer = Consumer::start(properties, &config)?;
         let catalog = KafkaCatalog::over(consumer.client());
-        Ok(Self { consumer, catalog })
+        Ok(Self { consumer, catalog, turns: Arc::default() })
     }
 
     /// Reads all committed records of a partition in order, from its start at least to the last stable offset at the time
@@ -203,6 +208,25 @@ impl LogReader {
         Ok(found)
     }
 
+    /// Returns the timestamp of the committed record at `offset`, in ms since the Unix epoch; `None` if there is no such
+    /// record, or it has none.
+    pub fn timestamp_at(&self, topic: &str, partition: i32, offset: Offset) -> Result<Option<i64>, LogError> {
+        let Bounds { start, end } = self.bounds(topic, partition)?;
+        let mut found = None;
+        if start.0 <= offset.0 && offset.0 < end.0 {
+            self.scan(
+                topic,
+                partition,
+                Bounds { start: Position(offset.0), end: Position::after(offset) },
+                |record| {
+                    found = Some(record.timestamp).filter(|time| *time >= 0 && record.offset == offset);
+                    ControlFlow::Break(())
+                },
+            )?;
+        }
+        Ok(found)
+    }
+
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
         // The client may know an earlier leader, which hangs: the request to it would take seconds.
         self.catalog.renew_leaders(topic);
@@ -237,11 +261,21 @@ impl LogReader {
         topic: &str,
         partition: i32,
         bounds: Bounds,
-        mut take: impl FnMut(&RecordRef<'_>) -> ControlFlow<()>,
+        take: impl FnMut(&RecordRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), LogError> {
         if bounds.start >= bounds.end {
             return Ok(());
         }
+        self.turns.within(&Partition::new(topic, partition), || self.scan_alone(topic, partition, bounds, take))
+    }
+
+    fn scan_alone(
+        &self,
+        topic: &str,
+        partition: i32,
+        bounds: Bounds,
+        mut take: impl FnMut(&RecordRef<'_>) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
         let bell = Bell::default();
         let mut lane = self.consumer.lane(bell.clone());
         lane.assign(&[Start {
