@@ -94,6 +94,7 @@ close_codes! {
     36 ClusterChanged "CLUSTER_CHANGED" Halt "The stored positions are of another cluster: accept a rebuilt one (`links.accept_cluster`), or use another link name.";
     37 LanesChanged "LANES_CHANGED" Halt "The lanes or their hash differ from those that the link was created with: set `lanes` back.";
     38 StateRefused "STATE_REFUSED" Halt "The link's stored state does not allow opening it: see the detail.";
+    39 Promoted "PROMOTED" Halt "The link was promoted: the target belongs to its applications, and nothing is carried any more; stop this sender.";
     48 Internal "INTERNAL" Reconnect "The peer failed because of an internal error: see its log.";
 }
 

@@ -210,6 +210,26 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
+/// Ends of a topic's partitions at the source.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TopicEnds {
+    /// Topic name.
+    pub topic: String,
+    /// Ends that are new or have changed.
+    pub ends: Vec<PartitionEnd>,
+}
+
+/// Ends of a partition's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct PartitionEnd {
+    /// Partition number.
+    pub partition: i32,
+    /// Last stable offset: the position after the newest record that `read_committed` readers see.
+    pub stable: Position,
+    /// High watermark, at least as high: records of open transactions are between the two.
+    pub end: Position,
+}
+
 /// Times of one frame at the receiver (wire-format.md#epoch), for reports only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Timing {
@@ -362,6 +382,13 @@ pub enum Control {
         /// Carried groups to which some of them apply, as many.
         groups: Vec<String>,
         /// Last message of one reading, which may be empty.
+        last: bool,
+    },
+    /// Sender → receiver: ends of the source's partitions, all at first and then those that change.
+    SourceEnds {
+        /// Ends by topic, at most [`crate::limits::ENDS_TOPICS_MAX`] topics and [`crate::limits::ENDS_MAX`] partitions.
+        topics: Vec<TopicEnds>,
+        /// Last message of one reading, which may be empty: every end that was sent is true as of this reading.
         last: bool,
     },
     /// Receiver → sender, before a `PartitionOpen`: time at which the partition's position was stored.

@@ -55,6 +55,9 @@ pub const FEATURE_GONE_SINCE: u64 = 1 << 17;
 /// Feature: access control lists of carried topics and groups.
 pub const FEATURE_ACLS: u64 = 1 << 18;
 
+/// Feature: ends of the source's partitions, which the target keeps for a promotion.
+pub const FEATURE_SOURCE_ENDS: u64 = 1 << 19;
+
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_ZSTD
@@ -69,7 +72,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_GROUPS
     | FEATURE_FOLLOW_SETTINGS
     | FEATURE_GONE_SINCE
-    | FEATURE_ACLS;
+    | FEATURE_ACLS
+    | FEATURE_SOURCE_ENDS;
 
 /// Returns the newest protocol version that both ends speak.
 ///

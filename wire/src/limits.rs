@@ -40,6 +40,12 @@ pub const ACLS_MAX: usize = 1024;
 /// Names of topics, and of groups, in such a message.
 pub const ACL_NAMES_MAX: usize = 1024;
 
+/// Topics in one message of ends: 1,024 × (249 B name + 4 B of numbers) < 254 KiB.
+pub const ENDS_TOPICS_MAX: usize = 1024;
+
+/// Partitions in such a message, over all its topics: 4,096 × 24 B < 100 KiB.
+pub const ENDS_MAX: usize = 4096;
+
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;
 
@@ -135,6 +141,7 @@ const _: () = assert!(CONTROL_BYTES_MAX > OFFER_PARTITIONS_MAX * (TOPIC_NAME_MAX
 const _: () = assert!(
     CONTROL_BYTES_MAX > SETTINGS_TOPICS_MAX * (TOPIC_NAME_MAX + SETTINGS_MAX * (2 * SETTING_BYTES_MAX + 4) + 8)
 );
+const _: () = assert!(CONTROL_BYTES_MAX > ENDS_TOPICS_MAX * (TOPIC_NAME_MAX + 8) + ENDS_MAX * 24);
 const _: () = assert!(
     CONTROL_BYTES_MAX / 2
         > GROUP_TOPICS_MAX * (STRING_MAX + TOPIC_NAME_MAX + 16) + OFFSET_METADATA_MAX + GROUP_OFFSETS_MAX * 20

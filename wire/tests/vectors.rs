@@ -13,7 +13,7 @@ use wire::compress::{Codec, id};
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
     Accepts, CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, Jump, LaneClosedReason,
-    OfferedPartition, OrphanedTopic, Range, Role, Timing, TopicConfig, TopicSettings, Welcome,
+    OfferedPartition, OrphanedTopic, PartitionEnd, Range, Role, Timing, TopicConfig, TopicEnds, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
 use wire::hello::{VERSIONS, agree};
@@ -141,6 +141,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ("own-settings", Control::OwnSettings { topics: vec![settings, none] }),
         ("groups", Control::Groups { groups: vec![group], last: true }),
         ("acls", acls()),
+        ("source-ends", source_ends()),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
@@ -171,6 +172,12 @@ fn gone_topics() -> Vec<(&'static str, Control)> {
             },
         ),
     ]
+}
+
+fn source_ends() -> Control {
+    let end = |partition, stable, end| PartitionEnd { partition, stable: Position(stable), end: Position(end) };
+    let ends = vec![end(3, 70_000, 70_000), end(4, 0, 12)];
+    Control::SourceEnds { topics: vec![TopicEnds { topic: "orders".into(), ends }], last: true }
 }
 
 fn acls() -> Control {

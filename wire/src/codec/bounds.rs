@@ -3,15 +3,15 @@
 use crate::acl::Acl;
 use crate::condition::Condition;
 use crate::control::{
-    CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, TopicConfig,
-    TopicSettings, Welcome,
+    CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, PartitionEnd, TopicConfig,
+    TopicEnds, TopicSettings, Welcome,
 };
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    ACL_NAMES_MAX, ACLS_MAX, CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX, GROUP_TOPICS_MAX,
-    LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX, OFFSET_METADATA_MAX,
-    PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
-    TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
+    ACL_NAMES_MAX, ACLS_MAX, CLUSTERS_MAX, CREDIT_MAX, ENDS_MAX, ENDS_TOPICS_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX,
+    GROUP_TOPICS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
+    OFFSET_METADATA_MAX, PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
+    TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -48,6 +48,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
         Control::Settings { topics } | Control::OwnSettings { topics } => check_settings(topics),
         Control::Groups { groups, .. } => check_groups(groups),
         Control::Acls { acls, topics, groups, .. } => check_acls(acls, topics, groups),
+        Control::SourceEnds { topics, .. } => check_ends(topics),
         Control::StoredAt { lane, at, .. } => {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
@@ -196,6 +197,18 @@ fn check_acl(acl: &Acl) -> Result<(), DecodeError> {
     within("name of an access control list", acl.name.len(), STRING_MAX)?;
     within("principal", acl.principal.len(), STRING_MAX)?;
     within("host", acl.host.len(), STRING_MAX)
+}
+
+fn check_ends(topics: &[TopicEnds]) -> Result<(), DecodeError> {
+    within("topics of ends", topics.len(), ENDS_TOPICS_MAX)?;
+    within("ends of partitions", topics.iter().map(|topic| topic.ends.len()).sum(), ENDS_MAX)?;
+    topics.iter().try_for_each(|TopicEnds { topic, ends }| {
+        check_topic(topic)?;
+        ends.iter().try_for_each(|PartitionEnd { partition, stable, end }| {
+            ensure((0..PARTITIONS_MAX).contains(partition), "partition out of range")?;
+            ensure(stable.0 >= 0 && end >= stable, "end of a partition below its stable end, or below 0")
+        })
+    })
 }
 
 fn check_topic(topic: &str) -> Result<(), DecodeError> {

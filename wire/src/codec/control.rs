@@ -93,6 +93,7 @@ control_kinds! {
     46 "←" GoneSince { topics, now };
     47 "→" Acls { acls, topics, groups, last };
     48 "←" Ack { lane, epoch, sequence, timing };
+    49 "→" SourceEnds { topics, last };
     67 "←" RateAssignment { bits_per_second };
 }
 
