@@ -169,6 +169,21 @@ Examples:
   causeway acls --config receiver.toml
   causeway acls --json | jq '.[] | select(.state == \"failed\")'";
 
+const FAILOVER: &str = "\
+Ends a link for good, because its source is gone: the target belongs to its applications from then
+on. Ask the receiver. It commits what it has, takes every lane so that no sender and no other
+receiver of the link can write again, commits the offsets of consumer groups a last time, and states
+what is lost: per partition up to where it was carried, what is known and not carried, and since
+when nothing is known. The statement is kept in the target. A sender that comes back is refused.
+
+Asked again, it finishes what is not finished, and prints the same statement. `--dry-run` prints the
+statement as it would be now and changes nothing.
+
+Examples:
+  causeway failover --link fra-to-sin --dry-run
+  causeway failover --link fra-to-sin --reason 'flood in Frankfurt'
+  causeway failover --link fra-to-sin --config receiver.toml --json | jq '.partitions[]'";
+
 const BYTES: &str = "\
 Shows how small a link makes records like yours, and how fast, with each value of
 `wan.compression`, and how large Kafka's own batches of them are. It makes and reads frames with
@@ -252,6 +267,9 @@ pub(crate) enum Command {
     /// Print what the access control lists of the source become in the target
     #[command(long_about = ACLS, after_long_help = exit::help_of("acls"))]
     Acls(Acls),
+    /// End a link because its source is gone, and state what is lost
+    #[command(long_about = FAILOVER, after_long_help = exit::help_of("failover"))]
+    Failover(Failover),
     /// Show how small a link makes a sample of records, and what that costs
     #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
     Bytes(Bytes),
@@ -347,6 +365,28 @@ pub(crate) struct Acls {
     /// Print JSON: an array with an entry for each rule
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `causeway failover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Failover {
+    /// Name of the link
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: String,
+    /// Reason, which the refused sender and the statement show
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// State what would be lost now, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Longest wait for the receiver
+    #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = wire::units::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print JSON: the statement
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
 }
 
 /// Arguments of `causeway bytes`.

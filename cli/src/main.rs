@@ -9,6 +9,7 @@ mod bytes;
 mod check;
 mod example;
 mod exit;
+mod failover;
 mod process;
 mod rate;
 mod receive;
@@ -47,6 +48,7 @@ fn main() {
         Command::Jumps(options) => resume::jumps(&options),
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Acls(arguments) => acls::run(&arguments),
+        Command::Failover(arguments) => failover::run(&arguments),
         Command::Bytes(arguments) => bytes::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

@@ -2,6 +2,7 @@
 
 mod acls;
 mod foreign_writes;
+mod promotion;
 mod table;
 
 use std::io::{IsTerminal, Write};

@@ -17,10 +17,12 @@
 //! - `gaps`, `uncovered`: where another program may have written
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `gone_since`, `marks`: since when topics are gone that a policy will forget
+//! - `source_ends`: what the sender last said of the source's ends
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `careful`, `skipped_records`: what happens to refused records, those that a policy leaves out among them
 //! - `rebuilt`: state of a cluster that an operator accepts in place of another
+//! - `promote`: the end of a lane, which carries nothing any more
 //! - `recover`: what to do after a transaction whose outcome is unknown
 //! - `left_out`: partitions that cannot be written now, which the lane continues without
 //! - `handle`, `runner`: a lane at work, with its commands, retries and replies
@@ -52,6 +54,7 @@ mod opening;
 mod orphans;
 mod ownership;
 mod part;
+mod promote;
 mod rebuilt;
 mod recover;
 mod rejected_record;
@@ -59,6 +62,7 @@ pub(crate) mod runner;
 pub(crate) mod size;
 mod skipped_records;
 mod slots;
+mod source_ends;
 mod stored;
 pub(crate) mod terms;
 pub(crate) mod timings;
@@ -73,5 +77,6 @@ pub use gaps::{Gap, Gaps};
 pub use gone_since::MarkGone;
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
+pub(crate) use opening::fold_stored;
 pub use recover::RecoverError;
 pub use terms::{AcceptedCluster, MapTerms, OpenError, Terms};

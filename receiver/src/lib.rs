@@ -34,18 +34,23 @@ pub use groups::board::{GroupStatus, GroupsStatus};
 pub use groups::store::topic as groups_topic;
 pub use link::acls::board::{AclState, AclStatus, AclsStatus};
 pub use link::foreign::board::{ForeignPartition, ForeignWrites};
+pub use link::promotion::attempt::{FailoverAnswer, FailoverRequest};
+pub use link::promotion::board::PromotionStatus;
+pub use link::promotion::course::Course;
+pub use link::promotion::statement::{GroupResume, PartitionLoss, Statement};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
 pub use translate::{PartitionOffset, Place, TranslateRequest, Translation, TranslationState};
 
 // The target cluster, and the state that a link stores there.
+pub use link::source_ends::EndsReading;
 pub use link::state_topic;
 pub use target::kafka::{KafkaStates, KafkaTarget, KafkaTargetConfig, KafkaWriter};
 pub use target::{
     Appended, Delivered, Extent, LaneTarget, Offsets, Rejection, Rejections, StateAccess, StateEntry, StoredBlock,
     Target, TargetError, TargetPartition, TargetWriter, Unwritable,
 };
-pub use target::{custody, map, state};
+pub use target::{custody, map, promoted, state};
 
 // A lane, which the simulation, the fuzzers and the benches drive without a process.
 pub use join::carried_topics::CarriedTopics;

@@ -13,8 +13,10 @@ pub(crate) mod limits;
 pub(crate) mod map_topic;
 pub(crate) mod own_store;
 pub(crate) mod own_topic;
+pub(crate) mod promotion;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;
+pub(crate) mod source_ends;
 pub mod state_topic;
 pub(crate) mod weaker;
 
@@ -52,11 +54,15 @@ use crate::link::incoming_rate::IncomingRate;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
 use crate::link::map_topic::MapTopic;
+use crate::link::promotion::board::PromotionBoard;
 use crate::link::refused_topics::RefusedTopics;
+use crate::link::source_ends::SourceEnds;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
 use crate::session::ledger::Ledger;
 
+/// Time for which a session waits for lane 0 before it begins.
+const INTENT_WITHIN: Duration = Duration::from_secs(3);
 /// Interval at which a stop looks whether the lanes have ended.
 const STOP_STEP: Duration = Duration::from_millis(5);
 
@@ -120,6 +126,10 @@ pub struct ServedLink {
     pub(crate) acls: AclBoard,
     /// Records of other programs in its target partitions.
     pub(crate) foreign: Lock<ForeignWatch>,
+    /// What its sender last said of the source's ends.
+    pub(crate) source_ends: SourceEnds,
+    /// Promotion of the link.
+    pub(crate) promotion: PromotionBoard,
     /// Bandwidth of its senders.
     pub(crate) incoming_rate: IncomingRate,
     map_topic: MapTopic,
@@ -185,6 +195,8 @@ impl ServedLink {
             acl_calls: Blocking::new(1),
             acls: AclBoard::default(),
             foreign: Lock::default(),
+            source_ends: SourceEnds::default(),
+            promotion: PromotionBoard::default(),
             incoming_rate: IncomingRate::default(),
             map_topic: MapTopic::default(),
             start_lane,
@@ -228,6 +240,9 @@ impl ServedLink {
         if !Arc::ptr_eq(&inner.settings, settings) {
             return inner.dispatch(vec![Verdict::End { session, close: changed() }]);
         }
+        if let Some(close) = self.promotion.refusal(&inner.settings.name) {
+            return inner.dispatch(vec![Verdict::End { session, close }]);
+        }
         let standbys = usize::from(inner.settings.limits.standbys);
         let decided = inner.arbiter.handle_hello(Instant::now(), candidate, standbys);
         inner.dispatch(decided);
@@ -258,6 +273,7 @@ impl ServedLink {
         };
         let partitions = self.blocking.run(prepare).await.ok_or_else(panicked)??;
         let classes = if requests.is_empty() && partitions == i32::from(lanes) {
+            self.ensure_not_promoted(terms).await?;
             terms.classes.clone()
         } else {
             self.append_classes(terms, requests).await?
@@ -270,6 +286,15 @@ impl ServedLink {
             Ok((link.start_lanes(classes.lanes())?, classes))
         };
         self.blocking.run(start).await.ok_or_else(panicked)?
+    }
+
+    /// Asks lane 0 whether the link is promoted, before any lane is opened. Without an answer each lane looks for itself: a
+    /// partition of the state topic in trouble must not stop the other lanes.
+    async fn ensure_not_promoted(self: &Arc<Self>, terms: &Arc<Terms>) -> Result<(), StateTopicError> {
+        match tokio::time::timeout(INTENT_WITHIN, self.append_classes(terms, &[])).await {
+            Ok(Err(StateTopicError::Refused(close))) if close.code == CloseCode::Promoted => Err(close.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns whether each of so many lanes has a partition of the map topic.
@@ -299,7 +324,7 @@ impl ServedLink {
     }
 
     /// Returns the first `lanes` lanes, and starts those that do not run yet.
-    fn start_lanes(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
+    pub(crate) fn start_lanes(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
         let mut inner = self.inner.lock();
         if inner.dismissed {
             return Err(Close::from(PeerIncompatible::LinkUnknown).into());

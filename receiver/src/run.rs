@@ -23,6 +23,7 @@ use crate::groups::GroupServices;
 use crate::lane::memory::DecodeMemory;
 use crate::link::foreign::task::{self as foreign, TargetRecords};
 use crate::link::own_store::OwnStores;
+use crate::link::promotion::find;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, StartLane};
 use crate::report::status::{Board, Serving};
@@ -96,7 +97,7 @@ pub async fn run<T: Target>(
     let start_lane = start_lane(Arc::clone(&writers), Arc::clone(&memory));
     let translator = Arc::new(Translator::new(Arc::<Writers<T>>::clone(&writers)));
     let stores: Arc<dyn OwnStores> = Arc::<Writers<T>>::clone(&writers);
-    let groups = Arc::new(GroupServices { translator: Arc::clone(&translator), stores });
+    let groups = Arc::new(GroupServices { translator, stores });
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
@@ -109,9 +110,10 @@ pub async fn run<T: Target>(
         links: Arc::clone(&links),
         memory,
         refusals: Arc::clone(&refusals),
-        translator,
+        services: Arc::clone(&groups),
     });
     let watching = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
+    let finding = tokio::spawn(find::watch(Arc::clone(&links), Arc::clone(&groups)));
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
     let host = Arc::new(Host {
         cluster,
@@ -129,6 +131,7 @@ pub async fn run<T: Target>(
     following.abort();
     watching.abort();
     reading.abort();
+    finding.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + LANES_END_WITHIN;

@@ -3,6 +3,7 @@
 pub mod custody;
 pub(crate) mod kafka;
 pub mod map;
+pub mod promoted;
 pub(crate) mod refused_setting;
 mod stall;
 pub mod state;
@@ -234,6 +235,11 @@ pub trait StateAccess: Send {
     /// Looks for the first committed record at or after `from` whose timestamp is `since` (ms since the Unix epoch) or later.
     fn first_since(&mut self, at: &TargetPartition, from: Position, since: i64) -> Result<FirstSince, TargetError> {
         let doing = format!("search of a time in {at} from {from}: {since}");
+        Err(KafkaError::misused(doing, "this target does not support it").into())
+    }
+    /// Returns the timestamp of the committed record at an offset, in ms since the Unix epoch; `None` if there is none.
+    fn timestamp(&mut self, at: &TargetPartition, offset: Offset) -> Result<Option<i64>, TargetError> {
+        let doing = format!("read of the time of the record at {offset} in {at}");
         Err(KafkaError::misused(doing, "this target does not support it").into())
     }
     /// Fences every producer of an id; see [`LaneTarget::fence`].

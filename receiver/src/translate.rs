@@ -13,7 +13,7 @@
 pub(crate) mod aim;
 mod block_cache;
 mod carried;
-mod known_maps;
+pub(crate) mod known_maps;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -52,6 +52,10 @@ pub(crate) trait StoredMaps: Send + Sync {
     fn state(&self, link: &str, lane: LaneId) -> Result<Vec<StateEntry>, TargetError>;
     /// Returns blocks near an offset of a lane's partition of the map topic; none if that offset was deleted.
     fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError>;
+    /// Reads a topic of the link's own, which has one partition; nothing if it does not exist.
+    fn own_topic(&self, topic: &str) -> Result<Vec<StateEntry>, TargetError>;
+    /// Returns the timestamp of the record at an offset in ms since the Unix epoch; `None` if it was deleted or has none.
+    fn timestamp(&self, at: &TargetPartition, offset: Offset) -> Result<Option<i64>, TargetError>;
     /// Looks for the first record of a partition since a time, from a position on.
     fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError>;
 }
@@ -63,6 +67,17 @@ impl<T: Target> StoredMaps for Writers<T> {
 
     fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
         self.states()?.read_blocks(&state::map_partition(link, lane), near)
+    }
+
+    fn own_topic(&self, topic: &str) -> Result<Vec<StateEntry>, TargetError> {
+        match self.states()?.read(&TargetPartition::new(topic, 0), Extent::LastStable) {
+            Err(TargetError::StateGone(_)) => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    fn timestamp(&self, at: &TargetPartition, offset: Offset) -> Result<Option<i64>, TargetError> {
+        self.states()?.timestamp(at, offset)
     }
 
     fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError> {
@@ -132,6 +147,31 @@ impl Translator {
     ) -> Option<Vec<Result<Aim, String>>> {
         let queries: Vec<_> = asked.into_iter().map(|one| Query::of(one.partition, one.position)).collect();
         let known = KnownMaps::of_lanes(&link.overview().lanes, &queries).await?;
+        self.aims_of(link, Arc::new(known), queries).await
+    }
+
+    /// Translates positions by these maps.
+    pub(crate) async fn aims_by(
+        self: Arc<Self>,
+        link: Arc<ServedLink>,
+        known: Arc<KnownMaps>,
+        asked: Vec<SourcePosition>,
+    ) -> Option<Vec<Result<Aim, String>>> {
+        let queries = asked.into_iter().map(|one| Query::of(one.partition, one.position)).collect();
+        self.aims_of(link, known, queries).await
+    }
+
+    /// Returns what the target has stored.
+    pub(crate) fn stored(&self) -> Arc<dyn StoredMaps> {
+        Arc::clone(&self.stored)
+    }
+
+    async fn aims_of(
+        self: Arc<Self>,
+        link: Arc<ServedLink>,
+        known: Arc<KnownMaps>,
+        queries: Vec<Query>,
+    ) -> Option<Vec<Result<Aim, String>>> {
         let name = link.settings().name.clone();
         let deadline = Instant::now() + WITHIN;
         let searches = self.group_searches.clone();

@@ -10,12 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
 use receiver::map::{Block, PartitionMap};
+use receiver::promoted::{EndsRecord, PromotedRecord, SourceEnd, StatementPart};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, MapTerms, OpenError, StateEntry, TargetError,
     TargetPartition, Terms, Unwritable,
 };
 use wire::close::CloseCode;
+use wire::control::{PartitionEnd, TopicEnds};
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position, TopicId};
 use wire::origin::{self, Origin};
@@ -117,6 +119,15 @@ fn bid() -> (BidName, BidRecord) {
     (BidName { holder, number: 2 }, BidRecord { succeeds: 4, writer, holder })
 }
 
+fn promoted_record() -> PromotedRecord {
+    PromotedRecord::first(1_790_000_000_000, "ann".into(), "the source is gone".into())
+}
+
+fn ends_record() -> EndsRecord {
+    let end = PartitionEnd { partition: 5, stable: Position(70_000), end: Position(70_012) };
+    EndsRecord { heard: 1_790_000_000_000, topics: vec![TopicEnds { topic: "orders".into(), ends: vec![end] }] }
+}
+
 fn orders_5() -> Partition {
     Partition { topic: "orders".into(), partition: 5 }
 }
@@ -131,6 +142,9 @@ fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
         (state::moved_key(SOURCE, &clicks_0()), state::encode(&moved_record())),
         (state::custody_key(), state::encode(&custody_record())),
         (state::bid_key(bid().0), state::encode(&bid().1)),
+        (state::promoted_key(), state::encode(&promoted_record())),
+        (state::ends_key(0), state::encode(&ends_record())),
+        (state::statement_key(0), state::encode(&StatementPart { parts: 1, text: "{}".into() })),
     ]
 }
 
@@ -169,6 +183,10 @@ fn the_state_of_the_first_version_is_read_and_written() {
     assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved_record())]));
     assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
     assert_eq!(folded.jumps, BTreeMap::from([(367, jump_record())]));
+    assert_eq!(folded.promoted, Some(promoted_record()));
+    let word = SourceEnd { stable: Position(70_000), end: Position(70_012), heard: 1_790_000_000_000 };
+    assert_eq!(folded.ends, BTreeMap::from([(orders_5(), word)]));
+    assert_eq!(StatementPart::join(&folded.statement).as_deref(), Some("{}"));
     assert_eq!(folded.custody.present, CustodyRecord { number: 5, writer: bid().1.writer, holder: Holder(77) });
 }
 
@@ -289,6 +307,9 @@ fn a_newer_format_is_refused_before_a_fence_or_a_write() {
         (5, true, "custody record"),
         (6, false, "key"),
         (6, true, "bid"),
+        (7, true, "promotion"),
+        (8, true, "record of ends"),
+        (9, true, "statement"),
     ] {
         let sentence = format!("state partition 3: a {what} has format 2; this version reads 1: use a newer one");
         assert_eq!(newer(index, value), (CloseCode::StateRefused, sentence));

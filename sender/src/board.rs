@@ -4,6 +4,7 @@
 pub(crate) mod acls;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
 use wire::condition::Condition;
+use wire::control::PartitionEnd;
 use wire::limits::TOPIC_NAME_MAX;
+use wire::partition::Partition;
 
 use crate::board::acls::AclBoard;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -102,6 +105,9 @@ pub struct Published {
     requests: Option<mpsc::Sender<SessionRequest>>,
 }
 
+/// Ends of the source's partitions.
+pub(crate) type SourceEnds = BTreeMap<Partition, PartitionEnd>;
+
 /// Board of one sender. Its parts write to it, status and metrics read it.
 #[derive(Debug)]
 pub struct Board {
@@ -111,6 +117,7 @@ pub struct Board {
     latency: Arc<Latency>,
     deletions: Arc<Deletions>,
     condition: watch::Sender<Condition>,
+    source_ends: watch::Sender<Arc<SourceEnds>>,
     groups: GroupBoard,
     acls: AclBoard,
 }
@@ -130,6 +137,7 @@ impl Board {
             latency: Arc::new(Latency::new(clock)),
             deletions: Arc::default(),
             condition: watch::Sender::default(),
+            source_ends: watch::Sender::default(),
             groups: GroupBoard::default(),
             acls: AclBoard::default(),
         }
@@ -157,6 +165,11 @@ impl Board {
     /// The condition of this end, which sessions tell the receiver.
     pub fn condition(&self) -> &watch::Sender<Condition> {
         &self.condition
+    }
+
+    /// The ends of the partitions to be carried, as last read.
+    pub(crate) fn source_ends(&self) -> &watch::Sender<Arc<SourceEnds>> {
+        &self.source_ends
     }
 
     /// Board of consumer groups.

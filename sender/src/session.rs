@@ -17,6 +17,7 @@ mod offering;
 mod opening;
 mod probe;
 mod settings;
+mod source_ends;
 mod source_watch;
 
 use std::collections::HashMap;
@@ -139,7 +140,11 @@ impl Session<'_> {
         let Offering { catalog, deletions, .. } = &self.offering;
         let watching = SettingsWatch::new(catalog, deletions, &welcome.cluster_id, welcome.features, &outgoing);
         let watching = tokio::spawn(watching.run(self.topics.clone()));
-        let tasks = [groups::start(&self, &welcome, &outgoing), acls::start(&self, &welcome, &outgoing)];
+        let tasks = [
+            groups::start(&self, &welcome, &outgoing),
+            acls::start(&self, &welcome, &outgoing),
+            source_ends::start(&self, &welcome, &outgoing),
+        ];
         let (faults_in, faults) = mpsc::channel(1);
         let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
         let mut inbound = Inbound { incoming, reading: &mut reading, faults };

@@ -74,6 +74,12 @@ pub trait Admin: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(TRANSLATED_BY_RECEIVER.to_owned())))
     }
 
+    /// Promotes a link, or states what would be lost.
+    fn failover(&self, request: serde_json::Value) -> Answer {
+        let _ = request;
+        Box::pin(std::future::ready(Err(FAILOVER_OF_RECEIVER.to_owned())))
+    }
+
     fn resume(&self, request: serde_json::Value) -> Outcome;
     /// Drops the positions of a topic that is not carried.
     fn forget(&self, topic: String) -> Outcome;
@@ -84,6 +90,8 @@ const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the s
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
 const ACLS_OF_RECEIVER: &str = "this is a sender; the receiver of the link follows access control lists: ask it";
 const TRANSLATED_BY_RECEIVER: &str = "this is a sender; the receiver of the link knows where each record went: ask it";
+
+const FAILOVER_OF_RECEIVER: &str = "this is a sender; a link is promoted by its receiver, next to the target: ask it";
 
 /// The answers of an admin port: those of its process, and its reload.
 #[derive(Clone)]
@@ -108,7 +116,7 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 14] = [
+const ENDPOINTS: [Endpoint; 15] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
@@ -119,6 +127,7 @@ const ENDPOINTS: [Endpoint; 14] = [
     endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
     endpoint("GET /acls", "receiver: what `causeway acls --json` prints", || answered(|admin| admin.acls())),
     endpoint("POST /translate", "receiver: what `causeway translate --json` prints, as an array", || post(translate)),
+    endpoint("POST /failover", "receiver: what `causeway failover` asks for", || post(failover)),
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
     endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),
     endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
@@ -252,6 +261,13 @@ async fn translate(
     Json(request): Json<serde_json::Value>,
 ) -> Answered<Json<serde_json::Value>> {
     json(views.admin.translate(request).await)
+}
+
+async fn failover(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Answered<Json<serde_json::Value>> {
+    json(views.admin.failover(request).await)
 }
 
 async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answered<String> {

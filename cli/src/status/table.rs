@@ -10,6 +10,7 @@ use service::status::{HaltedPartition, Tally};
 
 use super::acls;
 use super::foreign_writes::foreign_writes;
+use super::promotion::promotion;
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
@@ -186,6 +187,9 @@ fn served(page: &mut Page, link: &LinkStatus) {
     }
     if link.followed_acls.follow != "off" && !link.followed_acls.follow.is_empty() {
         page.line("acls", &acls::followed(&link.followed_acls));
+    }
+    if let Some(words) = promotion(&link.promotion) {
+        page.line("promoted", &words);
     }
     page.line("foreign", &foreign_writes(&link.foreign_writes));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));

@@ -43,6 +43,11 @@ impl GroupBoard {
         *self.0.lock() = Some(Arc::clone(sync));
     }
 
+    /// Returns the groups themselves.
+    pub(crate) fn sync(&self) -> Option<Arc<Lock<GroupSync>>> {
+        self.0.lock().clone()
+    }
+
     fn read<R>(&self, read: impl FnOnce(&GroupSync) -> R) -> Option<R> {
         let sync = self.0.lock().clone()?;
         let sync = sync.lock();

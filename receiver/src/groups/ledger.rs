@@ -80,6 +80,11 @@ impl Ledger {
         self.entries.get(group)?.get(at)
     }
 
+    /// Returns all entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &TargetPartition, &LedgerEntry)> {
+        self.entries.iter().flat_map(|(group, entries)| entries.iter().map(move |(at, entry)| (&**group, at, entry)))
+    }
+
     /// Notes that another client has committed.
     pub(crate) fn take_over(&mut self, group: &Arc<str>, at: &TargetPartition) {
         self.set(group, at, LedgerEntry { ours: Vec::new(), taken_over: true });

@@ -179,6 +179,21 @@ impl GroupSync {
         self.ledger = ledger;
     }
 
+    /// Makes everything due: the link has carried what it ever will.
+    pub(crate) fn begin_last_round(&mut self, now: Instant) {
+        for offset in self.groups.values_mut().flat_map(BTreeMap::values_mut) {
+            offset.due = now;
+            offset.committed = None;
+        }
+    }
+
+    /// Returns each offset of a group: its partition at the source, its state, and where it goes in the target.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = (&str, &Partition, OffsetState, Option<&TargetPosition>)> {
+        self.groups.iter().flat_map(|(group, offsets)| {
+            offsets.iter().map(|(at, offset)| (&**group, at, offset.state, offset.aim.as_ref()))
+        })
+    }
+
     /// Returns the time of the next round; `None` without offsets.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.groups.values().flat_map(BTreeMap::values).map(|offset| offset.due).min()

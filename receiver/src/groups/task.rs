@@ -21,6 +21,7 @@ use crate::link::ServedLink;
 use crate::link::own_store::{OwnStore, prepare};
 use crate::target::{StateEntry, TargetError, TargetPartition};
 use crate::translate::aim::{Aim, SourcePosition, TargetPosition};
+use crate::translate::known_maps::KnownMaps;
 
 /// Least time between two rounds.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -72,6 +73,7 @@ fn begin(link: &Arc<ServedLink>, services: &Arc<GroupServices>) -> Begun {
         sync: Arc::clone(&sync),
         store: None,
         silent_since: None,
+        maps: None,
         log: GroupLog::default(),
     };
     let mut task = JoinSet::new();
@@ -87,7 +89,32 @@ struct Carrier {
     store: Option<Box<dyn OwnStore>>,
     /// Time since which not all lanes answer.
     silent_since: Option<Instant>,
+    /// Maps of a link that is promoted, whose lanes are not open.
+    maps: Option<Arc<KnownMaps>>,
     log: GroupLog,
+}
+
+/// Commits what is carried for the groups that the last session has told, by the final maps of a promoted link. The store is
+/// opened first, which fences that of any other receiver. Error: what could not be dealt with.
+pub(crate) async fn last_round(
+    link: &Arc<ServedLink>,
+    services: &Arc<GroupServices>,
+    maps: Arc<KnownMaps>,
+) -> Result<(), String> {
+    let Some(sync) = link.groups.sync() else { return Ok(()) };
+    let mut carrier = Carrier {
+        link: Arc::clone(link),
+        services: Arc::clone(services),
+        sync: Arc::clone(&sync),
+        store: None,
+        silent_since: None,
+        maps: Some(maps),
+        log: GroupLog::default(),
+    };
+    let now = Instant::now();
+    sync.lock().begin_last_round(now);
+    carrier.round(now).await?;
+    sync.lock().trouble().into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Translations of positions.
@@ -202,7 +229,11 @@ impl Carrier {
 
     async fn translate(&mut self, positions: Vec<SourcePosition>) -> Option<Aims> {
         let translator = Arc::clone(&self.services.translator);
-        let aims = translator.aims(Arc::clone(&self.link), positions.clone()).await?;
+        let link = Arc::clone(&self.link);
+        let aims = match &self.maps {
+            Some(maps) => translator.aims_by(link, Arc::clone(maps), positions.clone()).await?,
+            None => translator.aims(link, positions.clone()).await?,
+        };
         Some(positions.into_iter().zip(aims).collect())
     }
 

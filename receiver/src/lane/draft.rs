@@ -15,6 +15,7 @@ use super::memory::Lease;
 use super::open_lane::{Counts, LaneError};
 use super::skipped_records::{LoggedSkips, SkippedRecords};
 use crate::join::Offered;
+use crate::link::source_ends::EndsReading;
 use crate::target::Delivered;
 use crate::target::map::Block;
 use crate::target::state::{HaltRecord, JumpRecord};
@@ -77,6 +78,8 @@ pub struct Draft {
     pub(super) forgotten: ForgetDraft,
     /// Marks of topics that are gone from the source.
     pub(super) marks: Marks,
+    /// Ends of the source to store.
+    pub(super) source_ends: Option<EndsReading>,
     /// Offers whose initial position this transaction stores.
     pub(super) opened: Vec<Offered>,
     /// Halts lifted and positions moved by these offers.

@@ -28,7 +28,9 @@ use crate::join::Offered;
 use crate::join::carried_topics::CarriedTopics;
 use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
-use crate::target::state::HaltRecord;
+use crate::link::source_ends::EndsReading;
+use crate::target::promoted::PromotedRecord;
+use crate::target::state::{HaltRecord, LaneState};
 
 /// A message to a lane. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
@@ -74,9 +76,31 @@ pub enum Command {
         /// Receives those that the lane has; dropped if it is not open.
         answer: oneshot::Sender<Vec<KnownMap>>,
     },
+    /// Ends of the source are to be stored.
+    SourceEnds(SessionId, EndsReading),
+    /// Commit the frames that are there without a gap, then carry nothing any more.
+    Promote(PromoteLane),
+    /// Store the statement of loss; sent to lane 0 of a promoted link.
+    StoreStatement(StoreStatement),
     SessionEnded(SessionId),
     /// Commit the frames that are there without a gap, then end.
     Stop,
+}
+
+/// Request to promote a lane. It is dropped, so that its sender learns of it, once the answer is not waited for.
+#[derive(Debug)]
+pub struct PromoteLane {
+    /// Record to store, if none is; `None` only for a lane of a link that is promoted.
+    pub record: Option<PromotedRecord>,
+    /// Receives the final state, once the promotion is stored.
+    pub answer: oneshot::Sender<Result<Box<LaneState>, OpenError>>,
+}
+
+/// Request to store the statement of loss of a promoted link.
+#[derive(Debug)]
+pub struct StoreStatement {
+    pub text: String,
+    pub answer: oneshot::Sender<Result<(), OpenError>>,
 }
 
 /// A message from a lane to its session.

@@ -25,6 +25,7 @@ use super::ownership::Ownership;
 use super::size::TransactionRoom;
 use super::skipped_records::LoggedSkips;
 use super::slots::Slots;
+use super::source_ends::LaneEnds;
 use super::stored::Stored;
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::Offered;
@@ -118,6 +119,8 @@ pub(super) struct Open {
     pub(super) forgets: Forgets,
     /// Marks of topics that are gone from the source.
     pub(super) gone_since: GoneSince,
+    /// Ends of the source that wait to be stored.
+    pub(super) source_ends: LaneEnds,
     /// True if every partition of the filter was offered once, to any lane.
     pub(super) all_offered: bool,
     pub(super) slots: Slots,
@@ -245,6 +248,7 @@ impl<T: LaneTarget> Lane<T> {
                     || open.claims.are_waiting()
                     || open.forgets.are_waiting()
                     || open.gone_since.are_waiting()
+                    || open.source_ends.are_waiting()
                     || open.handovers.has_work(&open.stored)
                     || open.current.is_some()
                     || open.inbox.peek().is_some()

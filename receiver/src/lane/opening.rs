@@ -21,6 +21,7 @@ use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, custody_entries};
 use super::rebuilt;
 use super::slots::Slots;
+use super::source_ends::LaneEnds;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
@@ -60,6 +61,7 @@ impl<T: LaneTarget> Lane<T> {
             orphan_changes: 0,
             forgets: Forgets::default(),
             gone_since,
+            source_ends: LaneEnds::default(),
             all_offered: false,
             slots: Slots::default(),
             offers: Offers::default(),
@@ -94,18 +96,29 @@ impl<T: LaneTarget> Lane<T> {
     /// Makes the lane this process's and returns its state, with the checks before any other owner is fenced.
     pub(super) fn take(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
         let before = self.read_checked(terms)?;
+        let lane = self.parts.id;
+        self.take_folding(&terms.link, before, |entries| check_state(lane, terms, entries))
+    }
+
+    /// Makes the lane this process's. `before` is its state as read before, and `fold` folds and checks it again.
+    pub(super) fn take_folding(
+        &mut self,
+        link: &str,
+        before: LaneState,
+        fold: impl Fn(Vec<StateEntry>) -> Result<LaneState, OpenError>,
+    ) -> Result<LaneState, OpenError> {
         let Parts { id: lane, target, ownership, .. } = &mut self.parts;
         let lane = *lane;
         let fold = |entries| {
-            let state = check_state(lane, terms, entries)?;
+            let state = fold(entries)?;
             state.ensure_no_older_than(lane, before.epoch())?;
             Ok(state)
         };
-        let state = state::partition(&terms.link, lane);
+        let state = state::partition(link, lane);
         let mut attempt = Attempt { target: &mut *target, lane, state, suspected: false, fold };
         let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
         if let Err(OpenError::Target(error)) = secured {
-            let state = state::partition(&terms.link, lane);
+            let state = state::partition(link, lane);
             let others = before.partitions.values().map(PartitionRecord::target);
             // Other lanes wait for the producer.
             target.discard();
@@ -144,10 +157,22 @@ fn check_state(lane: LaneId, terms: &Terms, entries: Vec<StateEntry>) -> Result<
     stored.as_ref().map_or(Ok(()), |stored| terms.check(stored))?;
     // An operator may have accepted another cluster: then the stored positions are still of the old one.
     let source = stored.as_ref().map_or(&terms.source_cluster, |stored| &stored.source_cluster);
-    Ok(LaneState::fold(lane, &terms.link, source, &entries).map_err(refused)?)
+    let state = LaneState::fold(lane, &terms.link, source, &entries).map_err(refused)?;
+    match &state.promoted {
+        Some(promoted) => Err(promoted.close(&terms.link).into()),
+        None => Ok(state),
+    }
 }
 
-fn gone_is_refused(error: OpenError) -> OpenError {
+/// Folds the state of a lane, of whichever source it is.
+pub(crate) fn fold_stored(lane: LaneId, link: &str, entries: &[StateEntry]) -> Result<LaneState, Close> {
+    let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
+    let stored = LaneState::lane_record(lane, entries).map_err(refused)?;
+    let source = stored.as_ref().map_or("", |stored| &stored.source_cluster);
+    LaneState::fold(lane, link, source, entries).map_err(refused)
+}
+
+pub(super) fn gone_is_refused(error: OpenError) -> OpenError {
     match error {
         OpenError::Target(gone @ TargetError::StateGone(_)) => {
             Close::new(CloseCode::StateRefused, gone.to_string()).into()

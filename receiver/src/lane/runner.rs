@@ -22,7 +22,7 @@ use wire::lanes::{ClassRequest, ClassTable};
 
 use super::attention::NeedsAction;
 use super::draft::{Committed, Company, Draft, Prepared};
-use super::handle::{Asking, Command, LaneHandle, Reply};
+use super::handle::{Asking, Command, LaneHandle, PromoteLane, Reply, StoreStatement};
 use super::open_lane::{Lane, LaneError};
 use super::recover::RecoverError;
 use super::size::TransactionRoom;
@@ -76,6 +76,8 @@ pub(crate) struct LaneRunner<T: Target> {
     careful: bool,
     /// End of the time in which the lane has transactions of its own.
     careful_until: Option<Instant>,
+    /// The lane is to be promoted once it has committed what it has.
+    promoting: Option<PromoteLane>,
     stopping: bool,
     /// Something has changed since the lane was published.
     changed: bool,
@@ -86,6 +88,8 @@ enum Task {
     Open { session: SessionId, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics> },
     Classes { terms: Arc<Terms>, requests: Vec<ClassRequest>, answer: oneshot::Sender<Result<ClassTable, OpenError>> },
     Recover,
+    Promote(PromoteLane),
+    StoreStatement(StoreStatement),
 }
 
 /// What a lane needs next.
@@ -158,6 +162,7 @@ impl<T: Target> LaneRunner<T> {
             doubted: false,
             careful: false,
             careful_until: None,
+            promoting: None,
             stopping: false,
             changed: true,
         }
@@ -278,6 +283,12 @@ impl<T: Target> LaneRunner<T> {
                 self.tasks.push_back(Task::Classes { terms, requests, answer });
             }
             Command::Maps { wanted, answer } => self.lane.answer_maps(&wanted, answer),
+            Command::SourceEnds(session, reading) if ours(session) => self.lane.handle_source_ends(reading),
+            Command::Promote(request) => {
+                self.session = None;
+                self.promoting = Some(request);
+            }
+            Command::StoreStatement(request) => self.tasks.push_back(Task::StoreStatement(request)),
             Command::SessionEnded(session) if ours(session) => self.session = None,
             Command::Stop => self.stopping = true,
             // A message of a session that is over.
@@ -320,6 +331,10 @@ impl<T: Target> LaneRunner<T> {
             self.trouble = None;
             self.quota_delay = Duration::ZERO;
             self.changed = true;
+        }
+        if let Some(request) = self.promoting.take().filter(|request| !request.answer.is_closed()) {
+            self.tasks.push_back(Task::Promote(request));
+            return Next::Perform;
         }
         if self.stopping {
             self.end();
@@ -369,6 +384,12 @@ impl<T: Target> LaneRunner<T> {
             }
             Task::Classes { .. } => {}
             Task::Recover => self.recover(),
+            Task::Promote(request) => self.promote(request),
+            Task::StoreStatement(StoreStatement { text, answer }) => {
+                let _asking = self.handle.ask();
+                // The request may be over; it is repeated then.
+                let _ = answer.send(self.lane.store_statement(&self.link, &text));
+            }
         }
         self.careful = self.lane.is_careful();
         self.collect();
@@ -398,6 +419,27 @@ impl<T: Target> LaneRunner<T> {
                 self.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
             }
         }
+    }
+
+    fn promote(&mut self, request: PromoteLane) {
+        let lane = self.lane.id();
+        let PromoteLane { record, answer } = request;
+        let asking = self.handle.ask();
+        let promoted = self.lane.promote(&self.link, record.as_ref());
+        drop(asking);
+        match &promoted {
+            Ok(_) => {
+                tracing::info!(link = &*self.link, %lane, "lane promoted: it carries nothing any more");
+                self.trouble = None;
+                self.retry = None;
+            }
+            Err(error) => {
+                tracing::warn!(link = &*self.link, %lane, %error, "could not promote lane");
+                self.trouble = Some(format!("lane {lane}: {error}"));
+            }
+        }
+        // The request may be over; it is repeated then.
+        let _ = answer.send(promoted.map(Box::new));
     }
 
     fn recover(&mut self) {

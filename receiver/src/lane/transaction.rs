@@ -32,6 +32,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
         self.take_forgets(draft)?;
         self.take_marks(draft)?;
+        self.take_source_ends(draft)?;
         self.take_handovers(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
@@ -388,6 +389,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
         self.write_forgotten(draft)?;
         self.write_marks(draft)?;
+        self.write_source_ends(draft)?;
         let target = &mut self.parts.target;
         let stored = &self.open.stored;
         let source = &stored.terms.source_cluster;
@@ -506,6 +508,7 @@ impl Open {
         self.unknown_skips = draft.logged;
         draft.forgotten.abandon(&mut self.forgets);
         self.gone_since.abandon(draft.marks);
+        self.source_ends.abandon(draft.source_ends);
         draft.handovers.abandon(&mut self.handovers);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);

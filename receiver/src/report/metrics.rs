@@ -69,6 +69,11 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Time since access control lists were last compared with the target; absent before that";
     Gauge "causeway_receiver_foreign_records", |l| l.foreign_writes.records.map(|records| records as f64),
         "Records of other programs found in the target partitions; absent while none was found and not everything was read";
+    Gauge "causeway_receiver_promoted", |l| match l.promotion.state.as_str() {
+        "unknown" => None,
+        "promoted" => Some(1.0),
+        _ => Some(0.0),
+    }, "1 if the link is promoted and carries nothing any more, else 0; absent until the receiver has looked";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_skipped_records", |l| l.counts.skipped,
         "Records left out by policy because the target refuses them";
@@ -116,6 +121,7 @@ mod tests {
     use crate::groups::board::{GroupStatus, GroupsStatus};
     use crate::link::acls::board::AclsStatus;
     use crate::link::foreign::board::{ForeignPartition, ForeignWrites};
+    use crate::link::promotion::board::PromotionStatus;
     use crate::report::status::LaneStatus;
 
     const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
@@ -147,6 +153,12 @@ mod tests {
                 failure: Some("orders/0: refused".into()),
                 ..ForeignWrites::default()
             },
+            promotion: PromotionStatus {
+                state: "promoted".into(),
+                at: Some(1),
+                by: Some("ann".into()),
+                reason: Some("fire".into()),
+            },
             sender_condition: Some(PeerStatus { trouble: vec!["source cluster".into()], ..PeerStatus::default() }),
             closes,
             ..LinkStatus::default()
@@ -173,6 +185,7 @@ mod tests {
         let sources = [
             include_str!("status.rs"),
             include_str!("../link/foreign/board.rs"),
+            include_str!("../link/promotion/board.rs"),
             include_str!("../groups/board.rs"),
             include_str!("../link/acls/board.rs"),
             include_str!("../lane/open_lane.rs"),

@@ -13,6 +13,7 @@ use transport::clock::Clock;
 use wire::units::Rate;
 
 use crate::config::Config;
+use crate::groups::GroupServices;
 use crate::groups::board::{GroupStatus, GroupsStatus};
 use crate::lane::Counts;
 use crate::lane::handle::{LaneHandle, View};
@@ -20,13 +21,16 @@ use crate::lane::memory::DecodeMemory;
 use crate::link::acls::board::{AclStatus, AclsStatus};
 use crate::link::condition;
 use crate::link::foreign::board::ForeignWrites;
+use crate::link::promotion::attempt::{FailoverAnswer, FailoverRequest};
+use crate::link::promotion::board::PromotionStatus;
+use crate::link::promotion::task::failover;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::report::readiness::Facts;
 use crate::session::Refusals;
 use crate::target::state::JumpRecord;
 use crate::target_cluster::TargetCluster;
-use crate::translate::{TranslateRequest, Translation, Translator};
+use crate::translate::{TranslateRequest, Translation};
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
@@ -52,7 +56,8 @@ pub(crate) struct Serving {
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
     pub(crate) refusals: Arc<Refusals>,
-    pub(crate) translator: Arc<Translator>,
+    /// Services that read and write what links store in the target.
+    pub(crate) services: Arc<GroupServices>,
 }
 
 /// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
@@ -150,6 +155,8 @@ pub struct LinkStatus {
     pub followed_acls: AclsStatus,
     /// Records that [other programs](../troubleshoot.md#foreign-writes) wrote to its target partitions.
     pub foreign_writes: ForeignWrites,
+    /// Promotion of the link: see [failover](../failover.md).
+    pub promotion: PromotionStatus,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -289,20 +296,32 @@ impl Board {
 
     /// Translates offsets of a link.
     pub async fn translate(&self, request: TranslateRequest) -> Result<Vec<Translation>, String> {
-        let (links, translator) = {
+        let (link, services) = self.link(request.link.as_deref())?;
+        Arc::clone(&services.translator).translate(link, request).await
+    }
+
+    /// Promotes a link, or states what would be lost.
+    pub async fn failover(&self, request: FailoverRequest) -> Result<FailoverAnswer, String> {
+        let (link, services) = self.link(request.link.as_deref())?;
+        failover(link, services, request).await
+    }
+
+    /// Returns the link of this name, or the only one.
+    fn link(&self, wanted: Option<&str>) -> Result<(Arc<ServedLink>, Arc<GroupServices>), String> {
+        let (links, services) = {
             let inner = self.inner.lock();
             let serving = inner.serving.as_ref().ok_or("the target cluster has not answered yet")?;
-            (serving.links.all(), Arc::clone(&serving.translator))
+            (serving.links.all(), Arc::clone(&serving.services))
         };
         let name = |link: &Arc<ServedLink>| link.settings().name.clone();
         let named = || links.iter().map(name).collect::<Vec<_>>().join(", ");
-        let link = match (&request.link, &*links) {
+        let link = match (wanted, &*links) {
             (None, [only]) => Some(only),
             (None, _) => return Err(format!("name the link with --link, one of: {}", named())),
-            (Some(wanted), _) => links.iter().find(|link| name(link) == *wanted),
+            (Some(wanted), _) => links.iter().find(|link| name(link) == wanted),
         };
         let link = link.ok_or_else(|| format!("no such link; this receiver serves: {}", named()))?;
-        translator.translate(Arc::clone(link), request).await
+        Ok((Arc::clone(link), services))
     }
 
     /// Returns which sender has each link, for a user who asked the receiver instead of the sender.
@@ -343,7 +362,7 @@ impl LinkStatus {
         let refused = link.refused.lock().clone();
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
         let own = own.chain(link.weaker.problems()).chain(link.following.trouble()).chain(link.groups.trouble());
-        let own = own.chain(link.acls.trouble());
+        let own = own.chain(link.acls.trouble()).chain(link.promotion.trouble(&settings.name));
         let own = own.chain(link.foreign.lock().trouble(Instant::now()));
         let trouble = own.chain(of_sender).collect();
         let mut counts = Counts::default();
@@ -377,6 +396,7 @@ impl LinkStatus {
             consumer_groups: link.groups.status(),
             followed_acls: link.acls.status(settings.acls.follow.word()),
             foreign_writes: link.foreign.lock().status(),
+            promotion: link.promotion.status(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

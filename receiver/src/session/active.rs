@@ -17,12 +17,13 @@ use tokio::time::{Instant, Interval};
 use transport::clock::unix_millis;
 use wire::close::{Close, CloseCode};
 use wire::condition::Condition;
-use wire::control::{Control, CreditTerms, Welcome};
+use wire::control::{Control, CreditTerms, TopicEnds, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
     FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE,
-    FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES, common_features,
+    FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURE_SOURCE_ENDS, FEATURES,
+    common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -140,6 +141,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         lines: LogLimit::default(),
     };
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
+    link.source_ends.begin();
     *link.ledger.lock() = Some(Arc::clone(&active.ledger));
     let peer = connection.remote_address();
     let sender = &active.terms.sender;
@@ -364,6 +366,10 @@ impl Active {
                 self.acls.handle(Snapshot { rules: acls, topics, groups }, last);
                 Ok(())
             }
+            Control::SourceEnds { topics, last } if self.features & FEATURE_SOURCE_ENDS != 0 => {
+                self.handle_source_ends(topics, last);
+                Ok(())
+            }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 self.handle_halted(lane, epoch, slot, HaltRecord { reason, detail })
             }
@@ -377,6 +383,16 @@ impl Active {
             Control::LaneClosed { .. } => Ok(()),
             Control::Close(close) => Err(close),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
+        }
+    }
+
+    fn handle_source_ends(&self, topics: Vec<TopicEnds>, last: bool) {
+        let room = self.link.settings().limits.announced_bytes / 4;
+        if let Some(reading) = self.link.source_ends.handle(topics, last, unix_millis(), room) {
+            for lane in &self.lanes {
+                // A lane that is full takes the next one.
+                let _ = lane.mailbox.push(Command::SourceEnds(self.id, reading.clone()));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use super::greeting::{Greeted, Host};
 use crate::lane::handle::LaneHandle;
 use crate::lane::{AcceptedCluster, MapTerms, Terms};
 use crate::link::arbiter::{Candidate, SessionId, Verdict};
+use crate::link::promotion::task as promotion;
 use crate::link::state_topic::StateTopicError;
 
 /// Wait between two attempts on a target that fails while a session waits for it.
@@ -51,6 +52,7 @@ impl PendingSession {
         let link = Arc::clone(&self.greeted.link);
         let connection = self.connection.clone();
         let name = self.greeted.settings.name.clone();
+        let host = Arc::clone(&self.host);
         link.handle_hello(candidate, &self.greeted.settings, verdicts_in);
         let close = match self.wait(&mut verdicts, &shutdown).await {
             Ok((lanes, terms)) => {
@@ -64,6 +66,9 @@ impl PendingSession {
             }
         };
         link.handle_end(id);
+        if let Some(services) = host.groups.as_ref().filter(|_| close.code == CloseCode::Promoted) {
+            promotion::finish(&link, services);
+        }
         link.closes.lock().add(close.code.name());
         if close.code == CloseCode::ClusterChanged {
             *link.refused.lock() = Some(close.detail.clone());

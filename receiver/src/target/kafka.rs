@@ -342,6 +342,11 @@ impl StateAccess for KafkaStates {
         found.map_err(|error| unreadable(at, error))
     }
 
+    fn timestamp(&mut self, at: &TargetPartition, offset: Offset) -> Result<Option<i64>, TargetError> {
+        let log = self.records.get(&self.clients)?;
+        log.timestamp_at(&at.topic, at.partition, offset).map_err(|error| unreadable(at, error))
+    }
+
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         let zstd_topics = BTreeSet::new();
         let config = self.config.producer(&self.clients.name, writer, &zstd_topics, InFlight::default());

@@ -16,6 +16,7 @@ use wire::partition::Partition;
 
 use super::custody::{BidName, BidRecord, Custody, CustodyRecord, WriterId};
 use super::map::PartitionMap;
+use super::promoted::{EndsRecord, PromotedRecord, SourceEnd, StatementPart};
 use crate::target::{StateEntry, TargetError, TargetPartition};
 
 pub fn topic(link: &str) -> String {
@@ -164,6 +165,12 @@ pub struct LaneState {
     pub gone: BTreeMap<Arc<str>, i64>,
     /// The process that may write the lane, and the id that it writes through.
     pub custody: Custody,
+    /// Promotion of the link: the lane carries nothing any more.
+    pub promoted: Option<PromotedRecord>,
+    /// Ends of partitions that begin in this lane, as the sender last said.
+    pub ends: BTreeMap<Partition, SourceEnd>,
+    /// Parts of the statement of loss, only in lane 0.
+    pub statement: BTreeMap<u32, StatementPart>,
 }
 
 #[derive(Encode, Decode)]
@@ -191,6 +198,14 @@ enum Key {
     Gone {
         source_cluster: String,
         topic: String,
+    },
+    Promoted,
+    Ends {
+        part: u32,
+    },
+    /// Only in lane 0.
+    Statement {
+        part: u32,
     },
 }
 
@@ -235,6 +250,9 @@ impl LaneState {
                     }
                 }
                 Key::Bid(name) => bids.push((name, decode(lane, "bid", value)?)),
+                Key::Promoted => state.promoted = Some(decode(lane, "promotion", value)?),
+                Key::Ends { .. } => decode::<EndsRecord>(lane, "record of ends", value)?.add_to(&mut state.ends),
+                Key::Statement { part } => drop(state.statement.insert(part, decode(lane, "statement", value)?)),
             }
         }
         let first = state.lane.is_some().then(|| WriterId::of_lane(link, lane));
@@ -329,6 +347,18 @@ pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
 
 pub fn gone_key(source_cluster: &str, topic: &str) -> Vec<u8> {
     encode(&Key::Gone { source_cluster: source_cluster.to_owned(), topic: topic.to_owned() })
+}
+
+pub fn promoted_key() -> Vec<u8> {
+    encode(&Key::Promoted)
+}
+
+pub fn ends_key(part: u32) -> Vec<u8> {
+    encode(&Key::Ends { part })
+}
+
+pub fn statement_key(part: u32) -> Vec<u8> {
+    encode(&Key::Statement { part })
 }
 
 pub fn encode(record: &impl Encode) -> Vec<u8> {

@@ -23,7 +23,7 @@ const LANES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Newest maps of partitions.
 #[derive(Debug, Default)]
-pub(super) struct KnownMaps {
+pub(crate) struct KnownMaps {
     by_source: HashMap<Partition, KnownMap>,
     by_target: HashMap<TargetPartition, Partition>,
 }
@@ -72,15 +72,35 @@ impl KnownMaps {
         for lane in (0..topic.partitions).filter_map(|lane| u16::try_from(lane).ok()).map(LaneId) {
             let entries = stored.state(link, lane)?;
             let Some(record) = LaneState::lane_record(lane, &entries)? else { continue };
-            let source_cluster = record.source_cluster;
-            let state = LaneState::fold(lane, link, &source_cluster, &entries)?;
-            let moved = state.moved.into_iter().map(|(key, moved)| (key, moved.record, false));
-            let present = state.partitions.into_iter().map(|(key, record)| (key, record, true));
-            for (key, record, is_present) in present.chain(moved) {
-                known.add(KnownMap { source_cluster: source_cluster.clone(), key, record, is_present });
-            }
+            known.add_state(LaneState::fold(lane, link, &record.source_cluster, &entries)?);
         }
         Ok(known)
+    }
+
+    /// Returns the maps in these states of all lanes.
+    pub(crate) fn of_states(states: &[LaneState]) -> Self {
+        let mut known = Self::default();
+        states.iter().cloned().for_each(|state| known.add_state(state));
+        known
+    }
+
+    fn add_state(&mut self, state: LaneState) {
+        let source_cluster = state.lane.map(|lane| lane.source_cluster).unwrap_or_default();
+        let moved = state.moved.into_iter().map(|(key, moved)| (key, moved.record, false));
+        let present = state.partitions.into_iter().map(|(key, record)| (key, record, true));
+        for (key, record, is_present) in present.chain(moved) {
+            self.add(KnownMap { source_cluster: source_cluster.clone(), key, record, is_present });
+        }
+    }
+
+    /// Returns each partition with its newest record.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &KnownMap> {
+        self.by_source.values()
+    }
+
+    /// Returns the target partition of a partition that is carried.
+    pub(crate) fn target_of(&self, source: &Partition) -> Option<TargetPartition> {
+        self.by_source.get(source).map(|map| map.record.target())
     }
 
     /// Adds a record, unless a newer one is known: a partition that was handed over has one in each lane that had it, and

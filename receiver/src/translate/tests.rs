@@ -23,6 +23,14 @@ impl StoredMaps for MapTopic {
         Ok(self.0.iter().filter(|block| block.offset == near).cloned().collect())
     }
 
+    fn own_topic(&self, _: &str) -> Result<Vec<StateEntry>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    fn timestamp(&self, _: &TargetPartition, _: Offset) -> Result<Option<i64>, TargetError> {
+        Ok(None)
+    }
+
     fn first_since(&self, _: &TargetPartition, _: Position, _: i64) -> Result<FirstSince, TargetError> {
         Ok(FirstSince::Nowhere)
     }

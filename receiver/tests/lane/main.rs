@@ -6,5 +6,6 @@ mod forget;
 mod left_out;
 mod offers;
 mod older_state;
+mod promote;
 mod skipped_records;
 mod willing;

@@ -72,6 +72,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
                     deletions.handle_caught_up(&log.at, asked_at);
                 }
                 losses.update(&catalog, &lag.measured, &forecast, &deletions).await;
+                board.source_ends().send_replace(Arc::new(logs.ends()));
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;

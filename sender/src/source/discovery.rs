@@ -11,10 +11,12 @@ use service::lock::Lock;
 use service::names::LinkName;
 use service::topics::{TopicFilter, TopicPattern};
 use tokio::sync::watch;
+use wire::control::PartitionEnd;
 use wire::ids::Position;
 use wire::partition::Partition;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::board::SourceEnds;
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::descriptions::Descriptions;
@@ -234,6 +236,18 @@ pub(crate) struct SourceLog {
     pub bounds: Bounds,
     /// Last stable offset, where committed records end.
     pub stable: Position,
+}
+
+impl SourceLogs {
+    /// Returns the ends of the known logs.
+    pub(crate) fn ends(&self) -> SourceEnds {
+        let end = |log: &SourceLog| {
+            // Each is asked of another moment: the stable end may be the later one.
+            let end = log.bounds.end.max(log.stable);
+            (log.at.clone(), PartitionEnd { partition: log.at.partition, stable: log.stable, end })
+        };
+        self.known.iter().map(end).collect()
+    }
 }
 
 /// Asks the source for the log of each partition that goes to `target`. The high

@@ -1,0 +1,19 @@
+//! Promotion of a link: its target belongs to the applications from then on.
+//!
+//! - `course`: which lanes are promoted next; sans-IO
+//! - `task`: an attempt to promote a link, step by step
+//! - `attempt`: what is asked, and the attempt that several requests may wait for
+//! - `statement`, `losses`, `groups`: what was carried and what was not; sans-IO
+//! - `facts`: what a statement needs, read from the target
+//! - `board`: what is known of a link's promotion
+//! - `find`: which links are promoted when the process starts
+
+pub(crate) mod attempt;
+pub(crate) mod board;
+pub(crate) mod course;
+mod facts;
+pub(crate) mod find;
+mod groups;
+mod losses;
+pub(crate) mod statement;
+pub(crate) mod task;

@@ -1,0 +1,148 @@
+//! What a receiver knows of a link's promotion.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use service::lock::Lock;
+use wire::close::Close;
+
+use super::attempt::Attempt;
+use crate::target::promoted::PromotedRecord;
+
+/// Knowledge about a link's promotion.
+#[derive(Debug, Default)]
+pub(crate) struct PromotionBoard(Lock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    state: State,
+    attempt: Option<Arc<Attempt>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum State {
+    /// It was not looked at yet.
+    #[default]
+    Unknown,
+    None,
+    /// Lane 0 has it, and other lanes do not, or the statement is not stored.
+    Unfinished(PromotedRecord),
+    Complete(PromotedRecord),
+}
+
+/// Promotion of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PromotionStatus {
+    /// State: `unknown`, `none`, `under-way`, `unfinished` or `promoted`.
+    pub state: String,
+    /// Time of the promotion in ms since the Unix epoch; `null` without one.
+    pub at: Option<i64>,
+    /// User who asked for it.
+    pub by: Option<String>,
+    /// Reason that the user gave.
+    pub reason: Option<String>,
+}
+
+impl PromotionBoard {
+    /// Returns the attempt that is under way, or else the one that `begin` makes.
+    pub(crate) fn attempt(&self, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
+        let mut known = self.0.lock();
+        match known.attempt.as_ref().filter(|attempt| !attempt.has_ended()) {
+            Some(attempt) => Arc::clone(attempt),
+            None => {
+                let attempt = begin();
+                known.attempt = Some(Arc::clone(&attempt));
+                attempt
+            }
+        }
+    }
+
+    /// Notes what the target has stored.
+    pub(crate) fn set(&self, record: Option<PromotedRecord>, is_complete: bool) {
+        let state = match record {
+            None => State::None,
+            Some(record) if is_complete => State::Complete(record),
+            Some(record) => State::Unfinished(record),
+        };
+        let mut known = self.0.lock();
+        // What is complete stays so.
+        if !matches!(known.state, State::Complete(_)) {
+            known.state = state;
+        }
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.0.lock().state == State::Unknown
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(self.0.lock().state, State::Complete(_))
+    }
+
+    /// Returns the record, if the link is known to be promoted.
+    pub(crate) fn record(&self) -> Option<PromotedRecord> {
+        match &self.0.lock().state {
+            State::Unfinished(record) | State::Complete(record) => Some(record.clone()),
+            State::Unknown | State::None => None,
+        }
+    }
+
+    /// Returns why no sender may have the link now.
+    pub(crate) fn refusal(&self, link: &str) -> Option<Close> {
+        let record = self.record();
+        let known = self.0.lock();
+        let is_under_way = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
+        let waits = || Close::normal("the link is being promoted: it takes no records now");
+        record.map(|record| record.close(link)).or_else(|| is_under_way.then(waits))
+    }
+
+    pub(crate) fn status(&self) -> PromotionStatus {
+        let record = self.record();
+        let known = self.0.lock();
+        let is_under_way = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
+        let state = match &known.state {
+            State::Complete(_) => "promoted",
+            _ if is_under_way => "under-way",
+            State::Unfinished(_) => "unfinished",
+            State::None => "none",
+            State::Unknown => "unknown",
+        };
+        let (at, by, reason) = match record {
+            Some(PromotedRecord { at, by, reason, .. }) => (Some(at), Some(by), Some(reason)),
+            None => (None, None, None),
+        };
+        PromotionStatus { state: state.to_owned(), at, by, reason }
+    }
+
+    /// Returns the problem of an unfinished promotion, in a sentence.
+    pub(crate) fn trouble(&self, link: &str) -> Option<String> {
+        let status = self.status();
+        let is_unfinished = status.state == "unfinished";
+        let record = self.record().filter(|_| is_unfinished)?;
+        let sentence = record.sentence(link);
+        Some(format!("{sentence}, and not all of it is done: run `causeway failover --link {link}` again"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::close::CloseCode;
+
+    use super::*;
+
+    #[test]
+    fn no_sender_has_a_link_from_the_intent_on() {
+        let board = PromotionBoard::default();
+        assert!(board.refusal("l").is_none() && board.status().state == "unknown");
+        board.set(None, false);
+        assert!(board.refusal("l").is_none() && board.status().state == "none");
+        let record = PromotedRecord::first(7, "ann".to_owned(), String::new());
+        board.set(Some(record.clone()), false);
+        assert_eq!(board.refusal("l").unwrap().code, CloseCode::Promoted);
+        assert!(board.trouble("l").unwrap().contains("failover --link l"));
+        board.set(Some(record), true);
+        board.set(None, false);
+        assert_eq!((board.status().state.as_str(), board.trouble("l")), ("promoted", None));
+    }
+}

@@ -1,0 +1,158 @@
+//! What is known of each partition for the statement of loss.
+//!
+//! It comes from three things only: the stored positions, the sender's last word of the source's ends, and the age of that
+//! word. What is not known is said to be not known.
+
+use std::collections::BTreeMap;
+
+use wire::control::PartitionEnd;
+use wire::ids::Offset;
+use wire::partition::Partition;
+
+use super::statement::PartitionLoss;
+use crate::lane::known_map::KnownMap;
+use crate::link::source_ends::EndsReading;
+use crate::target::TargetPartition;
+use crate::target::promoted::SourceEnd;
+use crate::target::state::LaneState;
+use crate::translate::known_maps::KnownMaps;
+
+/// Facts about the partitions of a link.
+pub(crate) struct Facts<'a> {
+    pub(crate) states: &'a [LaneState],
+    pub(crate) maps: &'a KnownMaps,
+    /// Newest word of the sender that this process has heard.
+    pub(crate) heard: Option<&'a EndsReading>,
+    /// Timestamps of the last carried records, where they are known.
+    pub(crate) written: &'a BTreeMap<Partition, i64>,
+}
+
+impl Facts<'_> {
+    /// Returns what is known of each partition.
+    pub(crate) fn partitions(&self) -> Vec<PartitionLoss> {
+        let stored = self.states.iter().flat_map(|state| &state.ends).map(|(at, word)| (at, *word));
+        let heard = self.heard.iter().flat_map(|reading| {
+            let word = |end: &PartitionEnd| SourceEnd { stable: end.stable, end: end.end, heard: reading.heard };
+            reading.ends.iter().map(move |(at, end)| (at, word(end)))
+        });
+        let mut ends: BTreeMap<Partition, SourceEnd> = BTreeMap::new();
+        for (at, word) in stored.chain(heard) {
+            let known = ends.entry(at.clone()).or_insert(word);
+            if known.heard < word.heard {
+                *known = word;
+            }
+        }
+        let mut all: BTreeMap<&Partition, PartitionLoss> = BTreeMap::new();
+        for (at, word) in &ends {
+            all.insert(at, PartitionLoss { unknown_since: Some(word.heard), ..new(at) }.ending(word));
+        }
+        for map in self.maps.all() {
+            let loss = all.remove(&map.key).unwrap_or_else(|| new(&map.key));
+            let last_written = self.written.get(&map.key).copied();
+            all.insert(&map.key, PartitionLoss { last_written, ..loss.carried(map) });
+        }
+        all.into_values().collect()
+    }
+}
+
+fn new(at: &Partition) -> PartitionLoss {
+    PartitionLoss { topic: at.topic.to_string(), partition: at.partition, ..PartitionLoss::default() }
+}
+
+impl PartitionLoss {
+    fn ending(self, word: &SourceEnd) -> Self {
+        let open = u64::try_from(word.end.0 - word.stable.0).unwrap_or(0);
+        Self { source_end: Some(word.end.0), in_open_transactions: Some(open), ..self }
+    }
+
+    fn carried(self, map: &KnownMap) -> Self {
+        let position = map.record.position.0;
+        // Carried beyond the last word: nothing is known to be missing.
+        let not_carried = self.source_end.map(|end| u64::try_from(end - position).unwrap_or(0));
+        Self {
+            target_topic: Some(map.record.target_topic.clone()),
+            carried_to: Some(position),
+            not_carried,
+            halt: map.record.halt.as_ref().map(|halt| halt.reason.clone()),
+            ..self
+        }
+    }
+}
+
+/// Returns the target offset of the last record of each partition, as the maps have it.
+pub(crate) fn last_records(maps: &KnownMaps) -> Vec<(Partition, TargetPartition, Offset)> {
+    let last = |map: &KnownMap| {
+        let end = map.record.map.search()?.end()?;
+        Some((map.key.clone(), map.record.target(), Offset(end.target.0 - 1)))
+    };
+    maps.all().filter_map(last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use wire::ids::{Position, TopicId};
+
+    use super::*;
+    use crate::target::map::PartitionMap;
+    use crate::target::state::PartitionRecord;
+
+    fn record(position: i64) -> PartitionRecord {
+        PartitionRecord {
+            topic_id: TopicId([1; 16]),
+            position: Position(position),
+            leader_epoch: -1,
+            target_topic: "fra.orders".into(),
+            target_topic_id: TopicId([2; 16]),
+            target_partition: 0,
+            target_end: Position(0),
+            delivered: 0,
+            skipped: 0,
+            holes: 0,
+            halt: None,
+            moves: 0,
+            map: PartitionMap::default(),
+        }
+    }
+
+    fn at(partition: i32) -> Partition {
+        Partition::new("orders", partition)
+    }
+
+    fn losses(heard: Option<EndsReading>) -> Vec<PartitionLoss> {
+        let partitions = HashMap::from([(at(0), record(70)), (at(1), record(30)), (at(2), record(5))]);
+        let word = |end: i64| SourceEnd { stable: Position(end), end: Position(end), heard: 1_000 };
+        let ends = BTreeMap::from([(at(0), word(100)), (at(1), word(20)), (at(3), word(8))]);
+        let states = [LaneState { partitions, ends, ..LaneState::default() }];
+        let maps = KnownMaps::of_states(&states);
+        let written = BTreeMap::from([(at(0), 77)]);
+        Facts { states: &states, maps: &maps, heard: heard.as_ref(), written: &written }.partitions()
+    }
+
+    fn numbers(loss: &PartitionLoss) -> (Option<i64>, Option<u64>, Option<i64>) {
+        (loss.carried_to, loss.not_carried, loss.unknown_since)
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_zero() {
+        let losses = losses(None);
+        let numbers: Vec<_> = losses.iter().map(numbers).collect();
+        assert_eq!(numbers[0], (Some(70), Some(30), Some(1_000)));
+        assert_eq!(numbers[1], (Some(30), Some(0), Some(1_000)), "carried beyond the last word");
+        assert_eq!(numbers[2], (Some(5), None, None), "there was no word of it");
+        assert_eq!(numbers[3], (None, None, Some(1_000)), "it never joined: how much it has is not known");
+        assert_eq!((losses[0].last_written, losses[1].last_written), (Some(77), None));
+    }
+
+    #[test]
+    fn the_newest_word_counts_with_open_transactions() {
+        let end = PartitionEnd { partition: 0, stable: Position(90), end: Position(120) };
+        let reading = EndsReading { heard: 2_000, ends: Arc::new(BTreeMap::from([(at(0), end)])) };
+        let losses = losses(Some(reading));
+        assert_eq!(numbers(&losses[0]), (Some(70), Some(50), Some(2_000)));
+        assert_eq!((losses[0].in_open_transactions, losses[1].in_open_transactions), (Some(30), Some(0)));
+        assert_eq!(losses[1].unknown_since, Some(1_000), "of the others the stored word stays");
+    }
+}

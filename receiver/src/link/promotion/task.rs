@@ -1,0 +1,216 @@
+//! Promotion of a link in a running receiver: asks its lanes, finishes its groups, and keeps the statement in the target.
+//!
+//! An attempt goes on although who asked has left; whoever asks next gets its answer. Each step may be repeated.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use service::lock::Lock;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use transport::clock::unix_millis;
+use wire::close::Close;
+use wire::ids::LaneId;
+
+use super::attempt::{Attempt, FailoverAnswer, FailoverRequest};
+use super::course::Course;
+use super::facts::{self, Reading, kept};
+use super::statement::Statement;
+use crate::groups::GroupServices;
+use crate::groups::task::last_round;
+use crate::lane::OpenError;
+use crate::lane::handle::{Command, LaneHandle, PromoteLane, StoreStatement};
+use crate::link::ServedLink;
+use crate::link::own_topic::described;
+use crate::link::state_topic;
+use crate::target::promoted::PromotedRecord;
+use crate::target::state::{self, LaneState};
+use crate::translate::known_maps::KnownMaps;
+
+/// Time for one lane: what it holds is committed first, and others may have to be fenced.
+const LANE_WITHIN: Duration = Duration::from_secs(40);
+/// Time for the last round of consumer groups, which is tried again until then.
+const GROUPS_WITHIN: Duration = Duration::from_secs(15);
+const GROUPS_RETRY: Duration = Duration::from_secs(1);
+
+/// Answers a request. Error: a sentence that says why the link is not promoted, or not completely.
+pub(crate) async fn failover(
+    link: Arc<ServedLink>,
+    services: Arc<GroupServices>,
+    request: FailoverRequest,
+) -> Result<FailoverAnswer, String> {
+    if request.dry_run {
+        return facts::dry_run(&link, &services).await;
+    }
+    let record = PromotedRecord::first(unix_millis(), request.by, request.reason);
+    begin(&link, &services, Some(record)).answer().await
+}
+
+/// Finishes a promotion that the state of the link has, and that may not be complete.
+pub(crate) fn finish(link: &Arc<ServedLink>, services: &Arc<GroupServices>) {
+    if !link.promotion.is_complete() {
+        begin(link, services, None);
+    }
+}
+
+fn begin(link: &Arc<ServedLink>, services: &Arc<GroupServices>, record: Option<PromotedRecord>) -> Arc<Attempt> {
+    link.promotion.attempt(|| {
+        let (ended, outcome) = watch::channel(None);
+        let step = Arc::new(Lock::new(String::new()));
+        let promotion = Promotion { link: Arc::clone(link), services: Arc::clone(services), step: Arc::clone(&step) };
+        tokio::spawn(async move {
+            let result = promotion.run(record).await;
+            let name = &promotion.link.settings().name;
+            match &result {
+                Ok(_) => tracing::info!(link = name, "link is promoted"),
+                Err(reason) => tracing::error!(link = name, reason, "link is not promoted"),
+            }
+            ended.send_replace(Some(result));
+        });
+        Arc::new(Attempt::new(step, outcome))
+    })
+}
+
+struct Promotion {
+    link: Arc<ServedLink>,
+    services: Arc<GroupServices>,
+    step: Arc<Lock<String>>,
+}
+
+impl Promotion {
+    async fn run(&self, record: Option<PromotedRecord>) -> Result<FailoverAnswer, String> {
+        let asked = record.clone();
+        let states = self.promote_lanes(record).await?;
+        let stored = states.first().and_then(|lane| lane.promoted.clone()).ok_or("lane 0 has no promotion")?;
+        let already = asked.as_ref() != Some(&stored);
+        if let Some(statement) = kept(&states) {
+            self.link.promotion.set(Some(stored), true);
+            return Ok(FailoverAnswer { step: None, already, statement: Some(statement) });
+        }
+        let maps = Arc::new(KnownMaps::of_states(&states));
+        let mut problems = Vec::new();
+        self.set_step("committing offsets of consumer groups");
+        if let Err(reason) = self.finish_groups(&maps).await {
+            problems.push(format!("not all offsets of consumer groups are committed: {reason}"));
+        }
+        self.set_step("writing the statement");
+        let reading = Reading { states, maps, promoted: Some(stored.clone()), problems };
+        let statement = facts::statement(&self.link, &self.services, reading).await?;
+        self.store(&statement).await?;
+        self.link.promotion.set(Some(stored), true);
+        Ok(FailoverAnswer { step: None, already, statement: Some(statement) })
+    }
+
+    fn set_step(&self, step: impl Into<String>) {
+        *self.step.lock() = step.into();
+    }
+
+    /// Promotes lane 0, and then all others at the same time. Returns their final states.
+    async fn promote_lanes(&self, record: Option<PromotedRecord>) -> Result<Vec<LaneState>, String> {
+        let name = self.link.settings().name.clone();
+        self.set_step("reading the state of the link");
+        let partitions = self.partitions(&name).await?;
+        self.link.end_sessions(&Close::normal("the link is being promoted"));
+        let mut course = Course::new(record);
+        self.set_step("promoting lane 0");
+        let first = promote(self.lanes(1)?.remove(0), course.record().cloned()).await?;
+        self.link.promotion.set(first.promoted.clone(), false);
+        let close = first.promoted.as_ref().map(|record| record.close(&name));
+        close.iter().for_each(|close| self.link.end_sessions(close));
+        self.fit(&name, partitions, &first).await?;
+        course.handle(LaneId(0), *first, partitions);
+        let lanes = self.lanes(course.lanes().unwrap_or(1))?;
+        let mut asked = JoinSet::new();
+        for lane in course.next() {
+            let handle = lanes[usize::from(lane.0)].clone();
+            let record = course.record().cloned();
+            asked.spawn(async move { (lane, promote(handle, record).await) });
+        }
+        let mut failed = Vec::new();
+        self.set_step(format!("promoting {} lanes", lanes.len()));
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok((lane, Ok(state))) => course.handle(lane, *state, partitions),
+                Ok((lane, Err(reason))) => failed.push(format!("lane {lane}: {reason}")),
+                Err(_) => failed.push("a lane has ended".to_owned()),
+            }
+        }
+        course.finish().map_err(|_| {
+            failed.sort();
+            let failed = failed.join("; ");
+            format!("the promotion is stored, and no sender has the link any more, but not all lanes are fenced: {failed}; ask again")
+        })
+    }
+
+    /// Returns the number of partitions of the state topic: one for each lane.
+    async fn partitions(&self, name: &str) -> Result<u16, String> {
+        let topic = state::topic(name);
+        let link = Arc::clone(&self.link);
+        let asked = topic.clone();
+        let found = self.link.blocking.run(move || described(&*link.catalog, &[asked])).await;
+        let found = found.ok_or("a request to the target panicked")?.map_err(|error| error.to_string())?;
+        let nothing = || format!("the target has no topic {topic}: the link has carried nothing, and has no state");
+        found.and_then(|found| u16::try_from(found.partitions).ok()).filter(|count| *count > 0).ok_or_else(nothing)
+    }
+
+    /// Makes sure that each lane of a class has its partition.
+    async fn fit(&self, name: &str, partitions: u16, first: &LaneState) -> Result<(), String> {
+        let table = first.lane.as_ref().and_then(|lane| lane.table().ok());
+        let Some(table) = table.filter(|table| table.lanes() > partitions) else { return Ok(()) };
+        let link = Arc::clone(&self.link);
+        let name = name.to_owned();
+        let fit = move || state_topic::fit(&*link.catalog, &name, partitions.into(), &table);
+        let fitted = self.link.blocking.run(fit).await.ok_or("a request to the target panicked")?;
+        fitted.map_err(|error| error.to_string())
+    }
+
+    fn lanes(&self, count: u16) -> Result<Vec<LaneHandle>, String> {
+        self.link.start_lanes(count).map_err(|error| error.to_string())
+    }
+
+    /// Commits offsets of groups a last time; more than once if that fails.
+    async fn finish_groups(&self, maps: &Arc<KnownMaps>) -> Result<(), String> {
+        let deadline = Instant::now() + GROUPS_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let round = last_round(&self.link, &self.services, Arc::clone(maps));
+            let late = || Err(format!("the target has not answered within {} s", GROUPS_WITHIN.as_secs()));
+            let outcome = tokio::time::timeout(left, round).await.unwrap_or_else(|_| late());
+            if outcome.is_ok() || Instant::now() + GROUPS_RETRY >= deadline {
+                return outcome;
+            }
+            tokio::time::sleep(GROUPS_RETRY).await;
+        }
+    }
+
+    async fn store(&self, statement: &Statement) -> Result<(), String> {
+        let text = serde_json::to_string(statement).map_err(|error| error.to_string())?;
+        let (answer, answered) = oneshot::channel();
+        let lane = self.lanes(1)?.remove(0);
+        push(&lane, Command::StoreStatement(StoreStatement { text, answer }))?;
+        let stored = answered_within(answered).await?;
+        stored.map_err(|error| format!("every lane is fenced, but the statement cannot be stored: {error}; ask again"))
+    }
+}
+
+async fn promote(lane: LaneHandle, record: Option<PromotedRecord>) -> Result<Box<LaneState>, String> {
+    let (answer, answered) = oneshot::channel();
+    push(&lane, Command::Promote(PromoteLane { record, answer }))?;
+    match answered_within(answered).await {
+        Ok(promoted) => promoted.map_err(|error| match error {
+            OpenError::Target(error) => error.to_string(),
+            OpenError::Refused(close) => close.detail,
+        }),
+        Err(late) => Err(lane.condition().trouble.map_or(late.clone(), |trouble| format!("{late}: {trouble}"))),
+    }
+}
+
+fn push(lane: &LaneHandle, command: Command) -> Result<(), String> {
+    lane.mailbox.push(command).map_err(|_| "it has too many messages waiting".to_owned())
+}
+
+async fn answered_within<R>(answered: oneshot::Receiver<R>) -> Result<R, String> {
+    let late = || format!("the target has not answered within {} s", LANE_WITHIN.as_secs());
+    let answer = tokio::time::timeout(LANE_WITHIN, answered).await.map_err(|_| late())?;
+    answer.map_err(|_| "the lane has ended".to_owned())
+}
