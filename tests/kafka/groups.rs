@@ -21,14 +21,14 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
-const PARTITIONS: i32 = 3;
+pub(crate) const PARTITIONS: i32 = 3;
 
 /// Digests of the records that a consumer has read, by partition and in order.
 type Consumed = BTreeMap<i32, Vec<u64>>;
 
 /// Protocol of a group's members.
 #[derive(Debug, Clone, Copy)]
-enum Protocol {
+pub(crate) enum Protocol {
     Classic,
     /// KIP-848.
     Consumer,
@@ -97,6 +97,19 @@ pub(crate) fn commit(cluster: &Cluster, group: &str, topic: &str, offset: i64) -
     Ok(consumer.commit(&offsets, CommitMode::Sync)?)
 }
 
+/// Returns the committed offset of a partition.
+pub(crate) fn committed_in(cluster: &Cluster, group: &str, topic: &str, partition: i32) -> Result<Option<i64>> {
+    let consumer: BaseConsumer = client(cluster, group, Protocol::Classic).create()?;
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let offsets = consumer.committed_offsets(asked, PATIENCE)?;
+    let element = offsets.find_partition(topic, partition).context("no such partition")?;
+    Ok(match element.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    })
+}
+
 /// Returns the committed offset of partition 0 and its metadata.
 fn committed(cluster: &Cluster, group: &str, topic: &str) -> Result<Option<(i64, String)>> {
     let consumer: BaseConsumer = client(cluster, group, Protocol::Classic).create()?;
@@ -118,7 +131,7 @@ fn states(receiver: &Process, group: &str) -> Result<BTreeMap<String, u64>> {
     Ok(found.map(|one| serde_json::from_value(one["offsets"].clone())).transpose()?.unwrap_or_default())
 }
 
-fn wait_for_state(receiver: &Process, group: &str, state: &str, count: u64) -> Result<()> {
+pub(crate) fn wait_for_state(receiver: &Process, group: &str, state: &str, count: u64) -> Result<()> {
     let mut seen = BTreeMap::new();
     let waited = until_ok(&format!("{count} offsets of {group} to be {state}"), PATIENCE, || {
         seen = states(receiver, group)?;
@@ -129,28 +142,41 @@ fn wait_for_state(receiver: &Process, group: &str, state: &str, count: u64) -> R
 
 /// Makes files of a link that carries these groups every second.
 fn link(pair: &Pair, topic: &str, include: &str) -> Result<LinkFiles> {
-    let mut files = LinkFiles::new(&topics::unique("groups"), &pair.source, &pair.target, &[topic])?;
+    Ok(link_named(pair, topic, include)?.0)
+}
+
+/// Makes these files. Returns the name of the link, too.
+pub(crate) fn link_named(pair: &Pair, topic: &str, include: &str) -> Result<(LinkFiles, String)> {
+    let link = topics::unique("groups");
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[topic])?;
     files.sender.set("groups", "include", &format!("[{include:?}]")).set("groups", "interval", "\"1 s\"");
-    Ok(files)
+    Ok((files, link))
 }
 
 /// Group of the comparison, and what it consumed at the source.
-struct Stopped {
-    group: String,
+pub(crate) struct Stopped {
+    pub(crate) group: String,
     protocol: Protocol,
     consumed: Consumed,
 }
 
 impl Stopped {
     /// Lets a group consume all but `lag` of the records at the source.
-    fn at_lag(pair: &Pair, topic: &str, stem: &str, protocol: Protocol, written: usize, lag: usize) -> Result<Self> {
+    pub(crate) fn at_lag(
+        pair: &Pair,
+        topic: &str,
+        stem: &str,
+        protocol: Protocol,
+        written: usize,
+        lag: usize,
+    ) -> Result<Self> {
         let group = topics::unique(&format!("{stem}-{lag}-{protocol:?}"));
         let consumed = consume(&mut client(&pair.source, &group, protocol), topic, written - lag, true)?;
         Ok(Self { group, protocol, consumed })
     }
 
     /// Continues in the target, and compares: every record that the group has not consumed, once and in order.
-    fn continue_at(&self, pair: &Pair, topic: &str, source: &Contents) -> Result<usize> {
+    pub(crate) fn continue_at(&self, pair: &Pair, topic: &str, source: &Contents) -> Result<usize> {
         let mut expected = Consumed::new();
         for partition in 0..PARTITIONS {
             let all = source.digests(topic, partition);

@@ -14,6 +14,7 @@ mod damaged_batches;
 mod deleted_keys;
 mod delivery;
 mod deposed_leader;
+mod failover;
 mod fidelity;
 mod follow_configs;
 mod foreign_writes;

@@ -75,6 +75,10 @@ pub(crate) enum Bug {
     VoidRangesKept,
     /// A hand-over loses the map.
     MapNotHandedOver,
+    /// A lane is given up for a promotion that it does not store.
+    PromotionNotStored,
+    /// The last lane of a link is left out of its promotion.
+    LaneNotPromoted,
     /// A block of the map counts as being one offset further.
     BlockMisplaced,
 }
@@ -210,6 +214,9 @@ impl Bugged {
                 return Some(StateEntry::new(entry.key, Some(state::encode(stored.unwrap_or(&custody)))));
             }
             _ => {}
+        }
+        if self.bug == Some(Bug::PromotionNotStored) && entry.key == state::promoted_key() {
+            return None;
         }
         let StateEntry { key, value, .. } = &entry;
         let partition = self.bug.and_then(|_| self.partition_record(key, value.as_deref()));

@@ -23,6 +23,7 @@ mod payload;
 mod planted_bugs;
 mod process;
 mod promises;
+mod promotion;
 mod receiver_end;
 mod scenario;
 mod sender_end;

@@ -55,6 +55,8 @@ pub(crate) struct Oracle {
     closed: BTreeSet<SlotId>,
     /// Stored jumps whose position was not read yet.
     jumps: BTreeMap<Tp, VecDeque<JumpRecord>>,
+    /// A receiver has said that the link is promoted.
+    promoted: bool,
     /// Number of halts that were resumed.
     pub(crate) lifted: u64,
     /// Number of records that were skipped.
@@ -137,6 +139,7 @@ impl Oracle {
             frames: BTreeMap::new(),
             closed: BTreeSet::new(),
             jumps: BTreeMap::new(),
+            promoted: false,
             lifted: 0,
             skipped: 0,
             records_sent: 0,
@@ -302,7 +305,35 @@ impl Oracle {
                 touched.entry(tp).or_default();
             }
         }
+        if let Some(tp) = touched.keys().next().filter(|_| self.promoted) {
+            return Err(format!("{tp:?} is carried, but the link is promoted"));
+        }
         touched.into_iter().try_for_each(|(tp, records)| self.judge(&tp, &records, source))
+    }
+
+    /// Takes the final states of all lanes, which a receiver states once it has promoted the link: with every position, as
+    /// it is and as it stays.
+    pub(crate) fn handle_promoted(&mut self, lanes: &[LaneState]) -> Result<(), String> {
+        self.promoted = true;
+        let mut stated: BTreeMap<Tp, (u32, bool, i64)> = BTreeMap::new();
+        for lane in lanes {
+            let present = lane.partitions.iter().map(|(at, record)| (at, record, true));
+            let moved = lane.moved.iter().map(|(at, moved)| (at, &moved.record, false));
+            for (at, record, is_present) in present.chain(moved) {
+                let found = (record.moves, is_present, record.position.0);
+                let known = stated.entry((at.topic.clone(), at.partition)).or_insert(found);
+                *known = found.max(*known);
+            }
+        }
+        // One that was handed over before it began, and that no lane has accepted, has no position yet.
+        stated.retain(|tp, (_, is_present, _)| *is_present || self.partitions.contains_key(tp));
+        let stated: BTreeMap<_, _> = stated.into_iter().map(|(tp, (_, _, position))| (tp, position)).collect();
+        let stored: BTreeMap<_, _> = self.partitions.iter().map(|(tp, seen)| (tp.clone(), seen.stored)).collect();
+        if stated == stored { Ok(()) } else { Err(format!("positions {stated:?} are stated, {stored:?} are stored")) }
+    }
+
+    pub(crate) fn is_promoted(&self) -> bool {
+        self.promoted
     }
 
     /// Checks that readers see what is committed now after what was committed before.

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::custody::{Holder, WriterId};
-use receiver::state::{HaltRecord, PartitionRecord};
+use receiver::promoted::PromotedRecord;
+use receiver::state::{HaltRecord, LaneState, PartitionRecord};
 use receiver::{
-    CarriedTopics, Committed, Company, Counts, DecodeMemory, Draft, ForgetStep, ForgetTopic, Lane, LaneError,
+    CarriedTopics, Committed, Company, Counts, Course, DecodeMemory, Draft, ForgetStep, ForgetTopic, Lane, LaneError,
     LaneMessage, Member, Offered, OfferedTarget, OpenError, Prepared, RecoverError, SharedLane, SharedWriter, Target,
     TargetError, TargetPartition, Terms, TransactionRoom, TransactionSize,
 };
 use testkit::topic_id;
 use tokio::sync::oneshot;
+use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
@@ -48,6 +50,12 @@ pub(crate) struct ReceiverEnd {
     pub(crate) process: SharedProcess,
     pub(crate) session: Option<u64>,
     bug: Option<Bug>,
+    /// Promotion that was asked for, and is not complete.
+    course: Option<Course>,
+    /// Final states of the lanes, once the link is promoted.
+    pub(crate) promoted: Option<Vec<LaneState>>,
+    /// True if a lane was refused because the link is promoted.
+    pub(crate) refused: bool,
     measures: bool,
     dice: Dice,
     /// Messages between lanes that are not delivered yet.
@@ -145,6 +153,9 @@ impl ReceiverEnd {
             process,
             session: None,
             bug: scenario.bug,
+            course: None,
+            promoted: None,
+            refused: false,
             measures: scenario.measures,
             dice: dice.clone(),
             messages: VecDeque::new(),
@@ -200,6 +211,47 @@ impl ReceiverEnd {
             owned.wanted = false;
             owned.closing = true;
         }
+    }
+
+    /// Begins to promote the link, without a session from now on.
+    pub(crate) fn promote(&mut self, now: Duration) {
+        self.disconnect();
+        let at = now.as_millis() as i64;
+        self.course
+            .get_or_insert_with(|| Course::new(Some(PromotedRecord::first(at, "simulated".into(), String::new()))));
+    }
+
+    pub(crate) fn is_promoting(&self) -> bool {
+        self.course.is_some()
+    }
+
+    /// Promotes the lanes whose turn it is, once they have committed what they have.
+    fn pursue_promotion(&mut self) -> Result<(), String> {
+        let lanes = usize::from(self.scenario.lanes());
+        let missed = self.bug == Some(Bug::LaneNotPromoted) && lanes > 1;
+        for LaneId(id) in self.course.as_ref().map(Course::next).unwrap_or_default() {
+            let Owned { lane, .. } = &mut self.lanes[usize::from(id)];
+            if lane.has_work() || lane.needs_recovery() || self.dice.chance(300) {
+                continue;
+            }
+            let Some(course) = &mut self.course else { break };
+            if missed && usize::from(id) == lanes - 1 {
+                course.handle(LaneId(id), LaneState::default(), lanes as u16);
+                continue;
+            }
+            lane.target_mut().inner.end_part();
+            match lane.promote("sim", course.record()) {
+                Ok(state) => course.handle(LaneId(id), state, lanes as u16),
+                Err(OpenError::Target(_)) => {}
+                Err(refused) => return Err(refused.to_string()),
+            }
+        }
+        match self.course.take().map(Course::finish) {
+            Some(Ok(states)) if !self.process.lock().unwrap().dead => self.promoted = Some(states),
+            Some(Err(course)) => self.course = Some(course),
+            _ => {}
+        }
+        Ok(())
     }
 
     pub(crate) fn handle(&mut self, message: Control) -> Result<(), String> {
@@ -279,6 +331,7 @@ impl ReceiverEnd {
             }
             self.collect(index, &mut replies);
         }
+        self.pursue_promotion()?;
         let lanes = usize::from(self.scenario.lanes());
         for writer in 0..self.writers.len() {
             self.write(writer, &due)?;
@@ -343,6 +396,10 @@ impl ReceiverEnd {
                     return Ok(Looked::Opened);
                 }
                 Err(OpenError::Target(_)) => {}
+                Err(OpenError::Refused(close)) if close.code == CloseCode::Promoted => {
+                    *wanted = false;
+                    self.refused = true;
+                }
                 Err(refused) => return Err(refused.to_string()),
             }
         } else if lane.needs_recovery() {

@@ -24,7 +24,7 @@ pub(crate) struct Scenario {
     pub(crate) start: Start,
     codec: Codec,
     linger: Duration,
-    pool: u64,
+    pub(crate) pool: u64,
     pub(crate) decode_memory: u64,
     /// Number of times that the size of a receiver's transactions was halved before the run.
     pub(crate) size_halved: u32,
@@ -73,6 +73,8 @@ pub(crate) struct Scenario {
     pub(crate) lifting: u64,
     /// Steps per thousand in which another program writes to a target partition.
     pub(crate) foreign: u64,
+    /// Step at which the link is promoted for the first time, if it is.
+    pub(crate) promoted_at: Option<u64>,
     /// Number of steps before faults end and everything must arrive.
     pub(crate) steps: u64,
     pub(crate) bug: Option<Bug>,
@@ -117,6 +119,7 @@ impl Scenario {
             trimming: [0, 0, 0, 0, 10][dice.below(5) as usize],
             lifting: [0, 20, 100][dice.below(3) as usize],
             foreign: 0,
+            promoted_at: None,
             steps,
             bug: None,
         }

@@ -110,6 +110,32 @@ impl World {
         self.finish()
     }
 
+    /// Runs all steps with faults, promotes the link at the latest when they have ended, and then lets its old senders dial.
+    pub(crate) fn run_promoted(&mut self) -> Result<(), String> {
+        for step in 0..self.scenario.steps {
+            self.inject_faults(step);
+            self.step()?;
+        }
+        self.heal();
+        for _ in 0..FINISH_STEPS {
+            if self.oracle.is_promoted() {
+                break;
+            }
+            self.ask_promotion(false);
+            self.now += Duration::from_millis(80);
+            self.step()?;
+        }
+        if !self.oracle.is_promoted() {
+            return Err("the link was never promoted".to_owned());
+        }
+        for _ in 0..100 {
+            self.source.lock().unwrap().append(&self.dice);
+            self.now += Duration::from_millis(80);
+            self.step()?;
+        }
+        Ok(())
+    }
+
     /// Runs one step of time, of every process, and of the oracle.
     pub(crate) fn step(&mut self) -> Result<(), String> {
         self.now += match self.dice.below(100) {
@@ -228,6 +254,9 @@ impl World {
         if self.scenario.foreign > 0 && self.dice.chance(self.scenario.foreign) {
             self.write_as_another();
         }
+        if let Some(at) = self.scenario.promoted_at.filter(|at| *at <= step) {
+            self.ask_promotion(at == step);
+        }
         self.change_leaders();
         self.trouble_partitions();
         self.trouble_coordinators();
@@ -252,6 +281,25 @@ impl World {
             self.trace(|| format!("receiver {index} dies {calls} calls from now"));
             self.links[index].receiver.process.lock().unwrap().dies_in = Some(calls);
         }
+    }
+
+    /// Asks one of the receivers to promote the link: at first, and again later, as an operator does.
+    pub(crate) fn ask_promotion(&mut self, now: bool) {
+        let index = self.dice.below(self.links.len() as u64) as usize;
+        if !(now || self.dice.chance(20)) || self.links[index].receiver.is_paused() {
+            return;
+        }
+        self.lose_session(index);
+        self.links[index].receiver.promote(self.now);
+        self.trace(|| format!("receiver {index} is asked to promote the link"));
+    }
+
+    /// Checks what a receiver says that has promoted the link: nothing is appended any more.
+    fn check_promoted(&mut self, index: usize) -> Result<(), String> {
+        self.check()?;
+        let Some(states) = self.links[index].receiver.promoted.take() else { return Ok(()) };
+        self.trace(|| format!("receiver {index} has promoted the link"));
+        self.oracle.handle_promoted(&states)
     }
 
     fn write_as_another(&mut self) {
@@ -384,17 +432,22 @@ impl World {
 
     /// Makes each end notice after a while that the session has ended, and then dials.
     fn connect(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        if link.receiver.is_paused() {
+        if self.links[index].receiver.is_paused() {
             return;
         }
+        if std::mem::take(&mut self.links[index].receiver.refused) {
+            // A sender of an older version dials again and again.
+            self.lose_session(index);
+            self.links[index].receiver.disconnect();
+        }
+        let link = &mut self.links[index];
         if link.sender.session.is_some() && link.sender.session != link.session && self.dice.chance(200) {
             link.sender.disconnect();
         }
         if link.receiver.session.is_some() && link.receiver.session != link.session && self.dice.chance(200) {
             link.receiver.disconnect();
         }
-        if link.sender.session.is_none() && self.dice.chance(300) {
+        if link.sender.session.is_none() && !link.receiver.is_promoting() && self.dice.chance(300) {
             self.sessions += 1;
             let session = self.sessions;
             link.session = Some(session);
@@ -447,7 +500,7 @@ impl World {
             self.replace_receiver(index);
             return self.check();
         }
-        self.check()?;
+        self.check_promoted(index)?;
         for reply in replies {
             self.trace(|| format!("link {index}: {reply:?}"));
             let link = &mut self.links[index];
