@@ -24,6 +24,8 @@ use crate::role::Role;
 pub(crate) const SENDER: &str = "127.0.0.1:7401";
 /// The admin port of a receiver unless configured otherwise.
 pub(crate) const RECEIVER: &str = "127.0.0.1:7402";
+/// Longest answer: a statement of loss has some 220 bytes for each partition.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 pub(crate) struct AdminPort {
     agent: ureq::Agent,
@@ -102,7 +104,12 @@ impl AdminPort {
             ureq::Error::Io(error) => self.failed(error),
             other => self.failed(other),
         })?;
-        let body = answer.body_mut().read_to_string().map_err(|error| self.failed(error))?;
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_string()
+            .map_err(|error| self.failed(error))?;
         match answer.status().as_u16() {
             200 => Ok(body),
             401 => Err(self.failed("requires the token of its `admin.token`: pass its file with --token")),

@@ -34,7 +34,11 @@ pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
         if let Some(statement) = &answer.statement {
             // What this command itself has waited for was not done before.
             let already = answer.already && !has_waited;
-            return print(arguments, already, statement).map_err(Failure::failed);
+            print(arguments, already, statement).map_err(Failure::failed)?;
+            return match statement.problems.first().filter(|_| !arguments.dry_run) {
+                Some(problem) => Err(port.failed(format!("every lane is promoted, but {problem}; ask again"))),
+                None => Ok(()),
+            };
         }
         let step = answer.step.unwrap_or_default();
         if began.elapsed() > arguments.timeout {

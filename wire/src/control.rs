@@ -224,10 +224,17 @@ pub struct TopicEnds {
 pub struct PartitionEnd {
     /// Partition number.
     pub partition: i32,
-    /// Last stable offset: the position after the newest record that `read_committed` readers see.
+    /// Last stable offset: the position after the newest record that `read_committed` readers see; −1 if both are unknown.
     pub stable: Position,
     /// High watermark, at least as high: records of open transactions are between the two.
     pub end: Position,
+}
+
+impl PartitionEnd {
+    /// The end of a partition that was known and cannot be read now.
+    pub const fn unknown(partition: i32) -> Self {
+        Self { partition, stable: Position(-1), end: Position(-1) }
+    }
 }
 
 /// Times of one frame at the receiver (wire-format.md#epoch), for reports only.

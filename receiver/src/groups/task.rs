@@ -94,8 +94,9 @@ struct Carrier {
     log: GroupLog,
 }
 
-/// Commits what is carried for the groups that the last session has told, by the final maps of a promoted link. The store is
-/// opened first, which fences that of any other receiver. Error: what could not be dealt with.
+/// Commits what is carried for the groups that the last session has told, by the final maps of a promoted link. Where there
+/// is something to commit the store is opened first, which fences that of any other receiver. Error: what could not be dealt
+/// with.
 pub(crate) async fn last_round(
     link: &Arc<ServedLink>,
     services: &Arc<GroupServices>,
@@ -114,7 +115,10 @@ pub(crate) async fn last_round(
     let now = Instant::now();
     sync.lock().begin_last_round(now);
     carrier.round(now).await?;
-    sync.lock().trouble().into_iter().next().map_or(Ok(()), Err)
+    let mut sync = sync.lock();
+    // A failure that an earlier round has left says nothing about this one.
+    sync.end_round(None);
+    sync.trouble().into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Translations of positions.

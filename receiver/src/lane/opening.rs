@@ -154,14 +154,15 @@ fn check_state(lane: LaneId, terms: &Terms, entries: Vec<StateEntry>) -> Result<
     let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
     // The lane record comes first: it explains why the partitions are of another cluster.
     let stored = LaneState::lane_record(lane, &entries).map_err(refused)?;
-    stored.as_ref().map_or(Ok(()), |stored| terms.check(stored))?;
     // An operator may have accepted another cluster: then the stored positions are still of the old one.
     let source = stored.as_ref().map_or(&terms.source_cluster, |stored| &stored.source_cluster);
-    let state = LaneState::fold(lane, &terms.link, source, &entries).map_err(refused)?;
-    match &state.promoted {
-        Some(promoted) => Err(promoted.close(&terms.link).into()),
-        None => Ok(state),
+    let folded = LaneState::fold(lane, &terms.link, source, &entries);
+    // Nothing else matters to the sender of a promoted link.
+    if let Ok(LaneState { promoted: Some(promoted), .. }) = &folded {
+        return Err(promoted.close(&terms.link).into());
     }
+    stored.as_ref().map_or(Ok(()), |stored| terms.check(stored))?;
+    Ok(folded.map_err(refused)?)
 }
 
 /// Folds the state of a lane, of whichever source it is.

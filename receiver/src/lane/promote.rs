@@ -43,7 +43,7 @@ impl<T: LaneTarget> Lane<T> {
         Ok(state)
     }
 
-    /// Stores the statement of loss in a lane that is promoted.
+    /// Stores the statement of loss in a lane that is promoted, unless one is stored already.
     pub fn store_statement(&mut self, link: &str, text: &str) -> Result<(), OpenError> {
         self.parts.target.discard();
         let stored = self.write_statement(link, text);
@@ -53,6 +53,9 @@ impl<T: LaneTarget> Lane<T> {
 
     fn write_statement(&mut self, link: &str, text: &str) -> Result<(), OpenError> {
         let state = self.take_stored(link)?;
+        if StatementPart::join(&state.statement).is_some() {
+            return Ok(());
+        }
         let mut entries = custody_entries(&state.custody);
         for (part, stored) in (0..).zip(StatementPart::split(text)) {
             entries.push(StateEntry::new(state::statement_key(part), Some(state::encode(&stored))));

@@ -41,7 +41,12 @@ fn messages(sent: &mut Sent, reading: &SourceEnds) -> Vec<Control> {
     let mut messages = Vec::new();
     let mut topics: Vec<TopicEnds> = Vec::new();
     let mut count = 0;
-    for (at, end) in reading {
+    let unknown =
+        |at: &Partition| (!reading.contains_key(at)).then(|| (at.clone(), PartitionEnd::unknown(at.partition)));
+    // What was said before and cannot be read now is unknown: the receiver must not take it for the source's present end.
+    let news: Sent =
+        sent.keys().filter_map(unknown).chain(reading.iter().map(|(at, end)| (at.clone(), *end))).collect();
+    for (at, end) in &news {
         if sent.get(at) == Some(end) {
             continue;
         }
@@ -95,6 +100,19 @@ mod tests {
         let mut changed = reading(2, 3, 5);
         changed.extend(reading(1, 1, 6));
         assert_eq!(sizes(&messages(&mut sent, &changed)), [(1, 1, true)]);
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_read_any_more_is_said_to_be_unknown_once() {
+        let mut sent = Sent::new();
+        messages(&mut sent, &reading(1, 2, 5));
+        let without = reading(1, 1, 5);
+        let [Control::SourceEnds { topics, last: true }] = &messages(&mut sent, &without)[..] else {
+            panic!("one message")
+        };
+        assert_eq!(topics[0].ends, [PartitionEnd::unknown(1)]);
+        assert_eq!(sizes(&messages(&mut sent, &without)), [(0, 0, true)]);
+        assert_eq!(sizes(&messages(&mut sent, &reading(1, 2, 5))), [(1, 1, true)], "it is known again");
     }
 
     #[test]

@@ -204,9 +204,13 @@ fn check_ends(topics: &[TopicEnds]) -> Result<(), DecodeError> {
     within("ends of partitions", topics.iter().map(|topic| topic.ends.len()).sum(), ENDS_MAX)?;
     topics.iter().try_for_each(|TopicEnds { topic, ends }| {
         check_topic(topic)?;
-        ends.iter().try_for_each(|PartitionEnd { partition, stable, end }| {
+        ends.iter().try_for_each(|said @ PartitionEnd { partition, stable, end }| {
             ensure((0..PARTITIONS_MAX).contains(partition), "partition out of range")?;
-            ensure(stable.0 >= 0 && end >= stable, "end of a partition below its stable end, or below 0")
+            let is_unknown = *said == PartitionEnd::unknown(*partition);
+            ensure(
+                is_unknown || (stable.0 >= 0 && end >= stable),
+                "end of a partition below its stable end, or below 0",
+            )
         })
     })
 }

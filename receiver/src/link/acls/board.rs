@@ -30,7 +30,7 @@ wire::words! {
         ToMake = "to-make",
         /// The target had it already; it is not the link's.
         Exists = "exists",
-        /// The target gets it when the link is promoted.
+        /// The target does not get it while the link writes there.
         HeldBack = "held-back",
         /// The link does not carry the topic or group yet.
         NotCarried = "not-carried",

@@ -52,7 +52,7 @@ pub(crate) enum Verdict {
     Wanted,
     /// The link does not carry its topic or group yet. What was made of it stays.
     NotCarried,
-    /// The target gets it when the link is promoted.
+    /// The target does not get it while the link writes there.
     HeldBack,
     /// The target does not get it, for this reason.
     NotFollowed(&'static str),

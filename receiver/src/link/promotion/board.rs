@@ -72,6 +72,13 @@ impl PromotionBoard {
         }
     }
 
+    /// Notes what was found stored by a look that may be older than what is known by now.
+    pub(crate) fn set_found(&self, record: Option<PromotedRecord>, is_complete: bool) {
+        if self.is_unknown() {
+            self.set(record, is_complete);
+        }
+    }
+
     pub(crate) fn is_unknown(&self) -> bool {
         self.0.lock().state == State::Unknown
     }

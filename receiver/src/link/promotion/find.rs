@@ -19,7 +19,7 @@ pub(crate) async fn watch(links: Arc<ServedLinks>, services: Arc<GroupServices>)
                     let states = states.unwrap_or_default();
                     let record = states.first().and_then(|lane| lane.promoted.clone());
                     let is_complete = states.iter().all(|lane| lane.promoted.is_some()) && kept(&states).is_some();
-                    link.promotion.set(record, is_complete);
+                    link.promotion.set_found(record, is_complete);
                 }
                 Err(reason) => {
                     tracing::debug!(link = link.settings().name, reason, "could not find whether the link is promoted");

@@ -17,6 +17,9 @@ use crate::target::promoted::SourceEnd;
 use crate::target::state::LaneState;
 use crate::translate::known_maps::KnownMaps;
 
+/// Halts after which the source's log is not the one that the positions are about.
+const OTHER_LOG: [&str; 2] = ["topic-recreated", "truncated"];
+
 /// Facts about the partitions of a link.
 pub(crate) struct Facts<'a> {
     pub(crate) states: &'a [LaneState],
@@ -61,19 +64,28 @@ fn new(at: &Partition) -> PartitionLoss {
 
 impl PartitionLoss {
     fn ending(self, word: &SourceEnd) -> Self {
+        if word.end.0 < 0 {
+            return Self { unknown_since: None, ..self };
+        }
         let open = u64::try_from(word.end.0 - word.stable.0).unwrap_or(0);
         Self { source_end: Some(word.end.0), in_open_transactions: Some(open), ..self }
     }
 
     fn carried(self, map: &KnownMap) -> Self {
         let position = map.record.position.0;
-        // Carried beyond the last word: nothing is known to be missing.
-        let not_carried = self.source_end.map(|end| u64::try_from(end - position).unwrap_or(0));
+        let halt = map.record.halt.as_ref().map(|halt| halt.reason.clone());
+        let is_other_log = halt.as_deref().is_some_and(|halt| OTHER_LOG.contains(&halt));
+        // Carried beyond the last word: nothing is known to be missing, unless the word is about another log.
+        let missing = |end: i64| u64::try_from(end - position).unwrap_or(0);
+        let not_carried = self.source_end.filter(|_| !is_other_log).map(missing);
+        let in_open_transactions = self.in_open_transactions.filter(|_| !is_other_log);
+        let in_open_transactions = in_open_transactions.zip(not_carried).map(|(open, missing)| open.min(missing));
         Self {
             target_topic: Some(map.record.target_topic.clone()),
             carried_to: Some(position),
             not_carried,
-            halt: map.record.halt.as_ref().map(|halt| halt.reason.clone()),
+            in_open_transactions,
+            halt,
             ..self
         }
     }
@@ -97,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::target::map::PartitionMap;
-    use crate::target::state::PartitionRecord;
+    use crate::target::state::{HaltRecord, PartitionRecord};
 
     fn record(position: i64) -> PartitionRecord {
         PartitionRecord {
@@ -129,6 +141,26 @@ mod tests {
         let maps = KnownMaps::of_states(&states);
         let written = BTreeMap::from([(at(0), 77)]);
         Facts { states: &states, maps: &maps, heard: heard.as_ref(), written: &written }.partitions()
+    }
+
+    fn loss_of(end: i64, stable: i64, halt: Option<&str>) -> PartitionLoss {
+        let halt = halt.map(|reason| HaltRecord { reason: reason.to_owned(), detail: String::new() });
+        let partitions = HashMap::from([(at(0), PartitionRecord { halt, ..record(70) })]);
+        let ends = BTreeMap::from([(at(0), SourceEnd { stable: Position(stable), end: Position(end), heard: 1_000 })]);
+        let states = [LaneState { partitions, ends, ..LaneState::default() }];
+        let maps = KnownMaps::of_states(&states);
+        Facts { states: &states, maps: &maps, heard: None, written: &BTreeMap::new() }.partitions().remove(0)
+    }
+
+    #[test]
+    fn of_another_log_and_of_a_silent_partition_nothing_is_known() {
+        let known = |loss: PartitionLoss| (loss.not_carried, loss.in_open_transactions);
+        assert_eq!(known(loss_of(20, 20, Some("topic-recreated"))), (None, None), "the new log has other offsets");
+        let silent = loss_of(-1, -1, None);
+        assert_eq!((silent.unknown_since, silent.source_end), (None, None));
+        assert_eq!(known(silent), (None, None));
+        assert_eq!(known(loss_of(100, 60, None)), (Some(30), Some(30)), "offsets 60 to 69 are carried");
+        assert_eq!(known(loss_of(100, 90, None)), (Some(30), Some(10)));
     }
 
     fn numbers(loss: &PartitionLoss) -> (Option<i64>, Option<u64>, Option<i64>) {

@@ -94,10 +94,14 @@ impl Promotion {
             problems.push(format!("not all offsets of consumer groups are committed: {reason}"));
         }
         self.set_step("writing the statement");
+        // A statement that is stored is final: whoever asks again shall have the groups finished first.
+        let is_final = problems.is_empty();
         let reading = Reading { states, maps, promoted: Some(stored.clone()), problems };
         let statement = facts::statement(&self.link, &self.services, reading).await?;
-        self.store(&statement).await?;
-        self.link.promotion.set(Some(stored), true);
+        if is_final {
+            self.store(&statement).await?;
+        }
+        self.link.promotion.set(Some(stored), is_final);
         Ok(FailoverAnswer { step: None, already, statement: Some(statement) })
     }
 
