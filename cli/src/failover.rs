@@ -12,7 +12,7 @@ use crate::admin::{self, AdminPort};
 use crate::args;
 use crate::exit::Failure;
 
-/// The time for one answer: a receiver says within 6 s which step is under way.
+/// The time for one answer: a receiver says within 6 s which step is in progress.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest name of the user, in bytes.
 const BY_MAX: usize = 64;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
         let step = answer.step.unwrap_or_default();
         if began.elapsed() > arguments.timeout {
             let waited = duration(began.elapsed().as_secs_f64());
-            let words = format!("after {waited} the receiver is still {step}; it goes on, and asking again is safe");
+            let words = format!("after {waited} the receiver is still {step}; it continues, and asking again is safe");
             return Err(port.failed(words));
         }
         has_waited = true;

@@ -17,7 +17,7 @@
 //! - `gaps`, `uncovered`: where another program may have written
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `gone_since`, `marks`: since when topics are gone that a policy will forget
-//! - `source_ends`: what the sender last said of the source's ends
+//! - `source_ends`, `waiting_ends`: what the sender last said of the source's ends
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `careful`, `skipped_records`: what happens to refused records, those that a policy leaves out among them
@@ -69,6 +69,7 @@ pub(crate) mod timings;
 mod transaction;
 mod unauthorized_partition;
 mod uncovered;
+mod waiting_ends;
 
 pub use claims::Claim;
 pub use draft::{Committed, Company, Draft, Prepared};

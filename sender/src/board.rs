@@ -4,7 +4,6 @@
 pub(crate) mod acls;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
 use wire::condition::Condition;
-use wire::control::PartitionEnd;
 use wire::limits::TOPIC_NAME_MAX;
-use wire::partition::Partition;
 
 use crate::board::acls::AclBoard;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -35,6 +32,7 @@ use crate::partitions::router::Router;
 use crate::rate::Rates;
 use crate::session::end::SessionEnd;
 use crate::source::discovery::Discovered;
+use crate::source::discovery::SourceEnds;
 
 pub(crate) use traffic::{ChannelPlace, Wire};
 
@@ -104,9 +102,6 @@ pub struct Published {
     /// Queue of the session for operators' requests; `None` without a session.
     requests: Option<mpsc::Sender<SessionRequest>>,
 }
-
-/// Ends of the source's partitions.
-pub(crate) type SourceEnds = BTreeMap<Partition, PartitionEnd>;
 
 /// Board of one sender. Its parts write to it, status and metrics read it.
 #[derive(Debug)]

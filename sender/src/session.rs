@@ -19,6 +19,7 @@ mod probe;
 mod settings;
 mod source_ends;
 mod source_watch;
+mod watching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +67,6 @@ pub use handshake::{Handshaken, Identity, ask_admission, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
 pub(crate) use probe::Probe;
-use settings::SettingsWatch;
 
 /// Control messages for the receiver that may wait; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
@@ -137,14 +137,7 @@ impl Session<'_> {
             offering.policies = Arc::default();
         }
         let offering = tokio::spawn(offering.run(dues_out, self.topics.clone(), outgoing.clone()));
-        let Offering { catalog, deletions, .. } = &self.offering;
-        let watching = SettingsWatch::new(catalog, deletions, &welcome.cluster_id, welcome.features, &outgoing);
-        let watching = tokio::spawn(watching.run(self.topics.clone()));
-        let tasks = [
-            groups::start(&self, &welcome, &outgoing),
-            acls::start(&self, &welcome, &outgoing),
-            source_ends::start(&self, &welcome, &outgoing),
-        ];
+        let tasks = self.watch_source(&welcome, &outgoing);
         let (faults_in, faults) = mpsc::channel(1);
         let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
         let mut inbound = Inbound { incoming, reading: &mut reading, faults };
@@ -160,7 +153,6 @@ impl Session<'_> {
         }
         drop(active);
         offering.abort();
-        watching.abort();
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;

@@ -13,7 +13,7 @@ use harness::process::{HALTED, Process};
 use harness::reader::{Isolation, read};
 use harness::record::Contents;
 use harness::wait::until_ok;
-use harness::{topics, verify};
+use harness::{topics, verify, wait};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
@@ -22,6 +22,8 @@ use crate::groups::{self, Protocol, Stopped};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 4;
+/// Time within which lanes store what the sender says of the source's ends.
+const STORED_WITHIN: Duration = Duration::from_secs(7);
 
 /// Asks the receiver to promote the link, or for a dry run. Returns the statement.
 fn failover(receiver: &Process, link: &str, options: &[&str]) -> Result<Value> {
@@ -72,7 +74,7 @@ fn compare(statement: &Value, topic: &str, written: &Contents, target: &Cluster)
 }
 
 #[test]
-fn statement_equals_the_journal_to_the_record_and_an_old_sender_writes_nothing() -> Result<()> {
+fn statement_equals_the_journal_and_an_old_sender_is_fenced() -> Result<()> {
     let pair = Pair::shared()?;
     let topic = topics::create_unique(&pair.source, "failover", PARTITIONS)?;
     let link = topics::unique("failover");
@@ -86,10 +88,10 @@ fn statement_equals_the_journal_to_the_record_and_an_old_sender_writes_nothing()
     sender = files.sender.start()?;
     wait_for_commits(&receiver, 2_000)?;
     // Until what the sender says of the source is stored with the lanes; then the source is gone, and the receiver dies too.
-    thread::sleep(Duration::from_secs(7));
+    wait::through(STORED_WITHIN, || Ok(()))?;
     sender.kill();
     receiver.kill();
-    thread::sleep(Duration::from_secs(1));
+    wait::through(Duration::from_secs(1), || Ok(()))?;
     let written = load.stop()?.written;
     receiver = files.receiver.start()?;
     receiver.admin.wait_until_ready(PATIENCE)?;
@@ -199,7 +201,7 @@ fn groups_resume_exactly_where_the_statement_says() -> Result<()> {
 }
 
 #[test]
-fn failover_that_is_killed_at_any_step_is_asked_again_and_finishes() -> Result<()> {
+fn failover_killed_at_any_step_is_asked_again_and_finishes() -> Result<()> {
     let pair = Pair::shared()?;
     let topic = topics::create_unique(&pair.source, "halfway", PARTITIONS)?;
     let link = topics::unique("halfway");
@@ -208,15 +210,15 @@ fn failover_that_is_killed_at_any_step_is_asked_again_and_finishes() -> Result<(
     let (mut receiver, mut sender) = files.start()?;
     wait_for_commits(&receiver, 1_000)?;
     // Until the sender's word of the source is stored.
-    thread::sleep(Duration::from_secs(7));
-    for wait in [20, 80, 200, 400] {
+    wait::through(STORED_WITHIN, || Ok(()))?;
+    for after in [20, 80, 200, 400] {
         let asked = thread::scope(|scope| {
             let asked = scope.spawn(|| ask(&receiver, &link, &[]).map(|exit| exit.code));
-            thread::sleep(Duration::from_millis(wait));
+            wait::through(Duration::from_millis(after), || Ok(()))?;
             let _ = std::process::Command::new("kill").args(["-s", "KILL", &receiver.pid().to_string()]).status();
             asked.join().expect("no panic")
         })?;
-        println!("killed {wait} ms after the request, which ended with {asked}");
+        println!("killed {after} ms after the request, which ended with {asked}");
         receiver.kill();
         receiver = files.receiver.start()?;
         receiver.admin.wait_until_ready(PATIENCE)?;

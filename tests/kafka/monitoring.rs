@@ -55,7 +55,7 @@ fn queries() -> Result<Vec<(String, String)>> {
 }
 
 #[test]
-fn every_query_of_the_dashboard_has_data_and_a_halt_raises_its_alert() -> Result<()> {
+fn dashboard_queries_have_data_and_a_halt_raises_its_alert() -> Result<()> {
     let programs = Programs::get()?;
     let pair = Pair::shared()?;
     let link = topics::unique("board");

@@ -312,7 +312,7 @@ impl Oracle {
     }
 
     /// Takes the final states of all lanes, which a receiver states once it has promoted the link: with every position, as
-    /// it is and as it stays.
+    /// it stays.
     pub(crate) fn handle_promoted(&mut self, lanes: &[LaneState]) -> Result<(), String> {
         self.promoted = true;
         let mut stated: BTreeMap<Tp, (u32, bool, i64)> = BTreeMap::new();

@@ -21,7 +21,7 @@ fn contended(scenario: &mut Scenario) {
 }
 
 #[test]
-fn nothing_is_carried_after_a_promotion_and_every_position_is_stated() {
+fn nothing_is_carried_after_a_promotion_and_all_is_stated() {
     for_seeds(number("SIM_SEEDS").unwrap_or(300), promoted, |world| world.run_promoted());
 }
 

@@ -175,7 +175,7 @@ impl ReceiverEnd {
         Owned { lane, writer: 0, bug, wanted: false, closing: false, misbehaved: None }
     }
 
-    /// Begins to serve the link anew, while its former lanes still commit what they have.
+    /// Begins to serve the link again, while its former lanes still commit what they have.
     fn renew(&mut self) {
         for id in 0..self.scenario.lanes() {
             let lane = self.new_lane(LaneId(id));

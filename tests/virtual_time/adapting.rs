@@ -234,7 +234,7 @@ fn codecs(rate: &str, model: Model, change: u64, later: Model, seconds: u64) -> 
 
 /// Asserts that within 10 s the codec makes the link as fast as it can be, less a tenth, and that later it is another one
 /// only while a step is tried, which becomes rare.
-fn assert_settles(codecs: &[Codec], model: Model, bytes_per_second: f64) {
+fn assert_stays(codecs: &[Codec], model: Model, bytes_per_second: f64) {
     let good = |codec: &Codec| model.speed(*codec, bytes_per_second) >= 0.9 * model.best(bytes_per_second);
     let after = &codecs[10..];
     let part = after.iter().filter(|codec| good(codec)).count() as f64 / after.len() as f64;
@@ -248,26 +248,26 @@ fn assert_settles(codecs: &[Codec], model: Model, bytes_per_second: f64) {
 fn a_narrow_budget_ends_at_shapes() {
     // Half of what two processors can compress by shapes.
     let codecs = codecs("200 kbit/s", FLIGHTS, u64::MAX, FLIGHTS, 90);
-    assert_settles(&codecs, FLIGHTS, 25_000.0);
+    assert_stays(&codecs, FLIGHTS, 25_000.0);
     assert!(codecs[10..].iter().all(|codec| matches!(codec, Codec::Shape(_))), "{codecs:?}");
 }
 
 #[test]
-fn a_fast_path_with_two_processors_ends_at_what_they_can_compress() {
+fn a_fast_path_ends_at_what_two_processors_can_compress() {
     let codecs = codecs("20 Mbit/s", FLIGHTS, u64::MAX, FLIGHTS, 90);
-    assert_settles(&codecs, FLIGHTS, 2_500_000.0);
+    assert_stays(&codecs, FLIGHTS, 2_500_000.0);
 }
 
 #[test]
 fn incompressible_records_on_a_fast_path_are_not_compressed() {
     // Faster than two processors can compress with any codec.
     let codecs = codecs("80 Mbit/s", NOISE, u64::MAX, NOISE, 90);
-    assert_settles(&codecs, NOISE, 10_000_000.0);
+    assert_stays(&codecs, NOISE, 10_000_000.0);
     assert_eq!(codecs.last(), Some(&Codec::None), "{codecs:?}");
 }
 
 #[test]
 fn records_that_change_get_another_codec() {
     let codecs = codecs("8 Mbit/s", NOISE, 40, FLIGHTS, 130);
-    assert_settles(&codecs[40..], FLIGHTS, 1_000_000.0);
+    assert_stays(&codecs[40..], FLIGHTS, 1_000_000.0);
 }

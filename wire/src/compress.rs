@@ -44,7 +44,7 @@ impl Codec {
 }
 
 impl Codec {
-    /// The codec where `strongest` is the most that both ends know: without shapes, zstd stands in for them.
+    /// The codec where `strongest` is the most that both ends know: without shapes, zstd replaces them.
     #[must_use]
     pub const fn within(self, strongest: Self) -> Self {
         match (strongest, self) {

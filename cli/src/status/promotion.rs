@@ -12,7 +12,7 @@ pub(super) fn promotion(promotion: &PromotionStatus) -> Option<String> {
     match state.as_str() {
         "promoted" => Some(format!("yes{since}{by}: it carries nothing any more")),
         "unfinished" => Some(format!("not completely{since}{by}: run `causeway failover` again")),
-        "under-way" => Some(format!("under way{since}{by}")),
+        "in-progress" => Some(format!("in progress{since}{by}")),
         _ => None,
     }
 }

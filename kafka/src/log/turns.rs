@@ -37,8 +37,10 @@ mod tests {
     #[test]
     fn a_partition_is_read_once_at_a_time_and_others_do_not_wait() {
         let turns = Turns::default();
-        let (a, b) = (Partition::new("state", 0), Partition::new("state", 1));
-        let (readings, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let a = Partition::new("state", 0);
+        let b = Partition::new("state", 1);
+        let readings = AtomicU32::new(0);
+        let most = AtomicU32::new(0);
         let read = || {
             most.fetch_max(readings.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             thread::yield_now();

@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn each_partition_has_one_record_however_they_alternate() {
-        let (a, b) = (Partition::new("orders", 0), Partition::new("orders", 1));
+        let a = Partition::new("orders", 0);
+        let b = Partition::new("orders", 1);
         let mut changes = Changes::default();
         for key in [&a, &b, &b, &a, &b, &a, &a] {
             changes.get_or_insert_with(key, || record(0)).position.0 += 1;

@@ -4,6 +4,9 @@
 //! [`LaneRunner::perform`] on a thread that may block, or a part in the writer's next transaction; [`LaneRunner::publish`]
 //! after all of it.
 
+mod promoting;
+mod recovering;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use transport::clock::Clock;
-use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{FrameHead, IntactFrame};
@@ -24,7 +26,6 @@ use super::attention::NeedsAction;
 use super::draft::{Committed, Company, Draft, Prepared};
 use super::handle::{Asking, Command, LaneHandle, PromoteLane, Reply, StoreStatement};
 use super::open_lane::{Lane, LaneError};
-use super::recover::RecoverError;
 use super::size::TransactionRoom;
 use super::terms::{OpenError, Terms};
 use super::timings::Timings;
@@ -385,11 +386,7 @@ impl<T: Target> LaneRunner<T> {
             Task::Classes { .. } => {}
             Task::Recover => self.recover(),
             Task::Promote(request) => self.promote(request),
-            Task::StoreStatement(StoreStatement { text, answer }) => {
-                let _asking = self.handle.ask();
-                // The request may be over; it is repeated then.
-                let _ = answer.send(self.lane.store_statement(&self.link, &text));
-            }
+            Task::StoreStatement(request) => self.store_statement(request),
         }
         self.careful = self.lane.is_careful();
         self.collect();
@@ -417,71 +414,6 @@ impl<T: Target> LaneRunner<T> {
                 self.trouble = Some(format!("lane {lane}: {detail}"));
                 let reason = LaneClosedReason::TargetFailed;
                 self.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
-            }
-        }
-    }
-
-    fn promote(&mut self, request: PromoteLane) {
-        let lane = self.lane.id();
-        let PromoteLane { record, answer } = request;
-        let asking = self.handle.ask();
-        let promoted = self.lane.promote(&self.link, record.as_ref());
-        drop(asking);
-        match &promoted {
-            Ok(_) => {
-                tracing::info!(link = &*self.link, %lane, "lane promoted: it carries nothing any more");
-                self.trouble = None;
-                self.retry = None;
-            }
-            Err(error) => {
-                tracing::warn!(link = &*self.link, %lane, %error, "could not promote lane");
-                self.trouble = Some(format!("lane {lane}: {error}"));
-            }
-        }
-        // The request may be over; it is repeated then.
-        let _ = answer.send(promoted.map(Box::new));
-    }
-
-    fn recover(&mut self) {
-        let retry = *self.retry.get_or_insert_with(Retry::now);
-        let lane = self.lane.id();
-        let asking = self.handle.ask();
-        let recovered = self.lane.recover();
-        drop(asking);
-        let Err(error) = recovered else {
-            // The trouble stays until a commit, or until there is nothing left to commit.
-            if retry.wait.is_zero() {
-                tracing::debug!(%lane, "lane recovered; replaying its frames");
-            } else {
-                tracing::debug!(%lane, "lane recovered again");
-            }
-            return;
-        };
-        let before = self.trouble.replace(format!("lane {lane}: {error}"));
-        match error {
-            RecoverError::Target(gone @ TargetError::StateGone(_)) => {
-                tracing::error!(%lane, error = %gone, "state topic is gone");
-                self.lane.close(LaneClosedReason::Refused, &gone.to_string());
-                self.reply(Reply::Close(Close::new(CloseCode::StateRefused, gone.to_string())));
-            }
-            RecoverError::Target(error) => {
-                self.spare_others(&error);
-                let next = retry.next();
-                if before == self.trouble {
-                    tracing::debug!(%lane, %error, retry_in = ?next.wait, "target still fails");
-                } else {
-                    tracing::warn!(%lane, %error, retry_in = ?next.wait, "target still fails");
-                }
-                self.retry = Some(next);
-            }
-            RecoverError::Superseded { .. } | RecoverError::Taken { .. } => {
-                tracing::error!(%lane, %error, "lane contested: another receiver opened it");
-                self.trouble = Some(format!("lane {lane} is contested: {error}"));
-                self.lane.close(LaneClosedReason::Superseded, &error.to_string());
-            }
-            RecoverError::Diverged { .. } => {
-                tracing::error!(%lane, %error, "stored positions were written by another process; opening the lane again");
-                self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
             }
         }
     }

@@ -6,24 +6,6 @@ use crate::link::source_ends::EndsReading;
 use crate::target::promoted::EndsRecord;
 use crate::target::{LaneTarget, TargetError, state};
 
-/// Readings of a lane.
-#[derive(Debug, Default)]
-pub(super) struct LaneEnds {
-    /// Reading that waits for the lane's next transaction.
-    waiting: Option<EndsReading>,
-}
-
-impl LaneEnds {
-    pub(super) fn are_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
-    /// Queues a reading again after a transaction whose outcome is unknown, unless there is a newer one.
-    pub(super) fn abandon(&mut self, reading: Option<EndsReading>) {
-        self.waiting = self.waiting.take().or(reading);
-    }
-}
-
 impl<T: LaneTarget> Lane<T> {
     /// Takes a reading to be stored. A lane that is not open drops it: the next one comes soon.
     pub fn handle_source_ends(&mut self, reading: EndsReading) {

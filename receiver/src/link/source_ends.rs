@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_counts_once_its_reading_is_complete_and_every_later_one_makes_it_younger() {
+    fn a_word_counts_once_its_reading_is_complete() {
         let ends = SourceEnds::default();
         assert_eq!(ends.newest(), None, "unknown is not 0");
         assert_eq!(ends.handle(said(0, 7), false, 10_000, 1 << 20), None);

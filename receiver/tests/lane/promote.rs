@@ -1,4 +1,4 @@
-//! Lanes that are promoted carry nothing any more, whoever asks.
+//! Lanes that are promoted carry nothing any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -121,7 +121,9 @@ impl TimeUse {
 }
 
 impl Recent {
-    fn between((from, before): &(Instant, Sample), (to, after): &(Instant, Sample)) -> Self {
+    fn between(first: &(Instant, Sample), last: &(Instant, Sample)) -> Self {
+        let (from, before) = first;
+        let (to, after) = last;
         let seconds = to.saturating_duration_since(*from).as_secs_f64();
         let per_second = |amount: f64| if seconds > 0.0 { amount / seconds } else { 0.0 };
         let bits = per_second(after.ip_bytes.saturating_sub(before.ip_bytes) as f64 * 8.0);

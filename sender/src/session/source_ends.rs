@@ -13,7 +13,7 @@ use wire::partition::Partition;
 
 use super::Session;
 use super::groups::send;
-use crate::board::SourceEnds;
+use crate::source::discovery::SourceEnds;
 
 /// Ends that the receiver knows.
 type Sent = BTreeMap<Partition, PartitionEnd>;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_cannot_be_read_any_more_is_said_to_be_unknown_once() {
+    fn an_end_that_cannot_be_read_is_said_to_be_unknown_once() {
         let mut sent = Sent::new();
         messages(&mut sent, &reading(1, 2, 5));
         let without = reading(1, 1, 5);

@@ -1,6 +1,7 @@
 //! Discovery of the source's topics: those that match the filter, listed again every few seconds, and the bounds of
 //! each partition's log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use wire::ids::Position;
 use wire::partition::Partition;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::board::SourceEnds;
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::descriptions::Descriptions;
@@ -237,6 +237,9 @@ pub(crate) struct SourceLog {
     /// Last stable offset, where committed records end.
     pub stable: Position,
 }
+
+/// Ends of the source's partitions.
+pub(crate) type SourceEnds = BTreeMap<Partition, PartitionEnd>;
 
 impl SourceLogs {
     /// Returns the ends of the known logs.

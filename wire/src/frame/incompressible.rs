@@ -16,7 +16,7 @@ pub(super) struct Incompressible {
 }
 
 impl Incompressible {
-    /// Returns the bytes of a body to compress first; `None` if the whole body is to be compressed at once. The sample
+    /// Returns the bytes of a body to compress first; `None` if the whole body is to be compressed as a whole. The sample
     /// is from the middle: the columns of numbers at the beginning shrink even if no value does.
     pub(super) fn sample<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         if self.in_a_row < NOTICED || body.len() < FRAME_MIN {
@@ -46,7 +46,7 @@ mod tests {
     use crate::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
 
     #[test]
-    fn a_sample_speaks_for_a_frame_only_after_frames_that_did_not_shrink() {
+    fn a_sample_speaks_only_after_frames_that_did_not_shrink() {
         let body = vec![7; 1 << 20];
         let mut noticed = Incompressible::default();
         for _ in 0..NOTICED {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_do_not_shrink_are_sent_raw_and_others_compressed_again_at_once() {
+    fn bytes_that_do_not_shrink_are_sent_raw_until_others_come() {
         let mut state = 1_u64;
         let mut random = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -2,7 +2,7 @@
 //! and is never taken away.
 //!
 //! An entry is stored before its rule is made, and dropped after the rule was taken away: so a crash at any moment leaves no
-//! rule that nobody remembers.
+//! rule that no one remembers.
 
 use std::collections::BTreeSet;
 

@@ -419,7 +419,7 @@ mod tests {
         assert!(waits[0] == WAIT_MIN && waits[13] == REFUSED_WAIT_MAX, "{waits:?}");
         let trouble = following.trouble().unwrap();
         assert_eq!(trouble, "settings do not follow the source's: fra.orders and 0 other topics: denied");
-        // A new value is tried at once.
+        // A new value is tried immediately.
         let mut follower = following.0.lock();
         follower.handle_announced(announcement(&[("retention.ms", "8")]), start);
         assert_eq!(follower.next_timeout(), Some(start + QUIET));

@@ -32,7 +32,7 @@ pub struct FailoverRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailoverAnswer {
-    /// Step that is under way; the request is to be repeated. `null` once there is a statement.
+    /// Step that is in progress; the request is to be repeated. `null` once there is a statement.
     pub step: Option<String>,
     /// The link was promoted before.
     pub already: bool,

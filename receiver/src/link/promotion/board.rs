@@ -34,7 +34,7 @@ enum State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PromotionStatus {
-    /// State: `unknown`, `none`, `under-way`, `unfinished` or `promoted`.
+    /// State: `unknown`, `none`, `in-progress`, `unfinished` or `promoted`.
     pub state: String,
     /// Time of the promotion in ms since the Unix epoch; `null` without one.
     pub at: Option<i64>,
@@ -45,7 +45,7 @@ pub struct PromotionStatus {
 }
 
 impl PromotionBoard {
-    /// Returns the attempt that is under way, or else the one that `begin` makes.
+    /// Returns the attempt that is in progress, or else the one that `begin` makes.
     pub(crate) fn attempt(&self, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
         let mut known = self.0.lock();
         match known.attempt.as_ref().filter(|attempt| !attempt.has_ended()) {
@@ -99,18 +99,18 @@ impl PromotionBoard {
     pub(crate) fn refusal(&self, link: &str) -> Option<Close> {
         let record = self.record();
         let known = self.0.lock();
-        let is_under_way = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
+        let is_in_progress = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
         let waits = || Close::normal("the link is being promoted: it takes no records now");
-        record.map(|record| record.close(link)).or_else(|| is_under_way.then(waits))
+        record.map(|record| record.close(link)).or_else(|| is_in_progress.then(waits))
     }
 
     pub(crate) fn status(&self) -> PromotionStatus {
         let record = self.record();
         let known = self.0.lock();
-        let is_under_way = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
+        let is_in_progress = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
         let state = match &known.state {
             State::Complete(_) => "promoted",
-            _ if is_under_way => "under-way",
+            _ if is_in_progress => "in-progress",
             State::Unfinished(_) => "unfinished",
             State::None => "none",
             State::Unknown => "unknown",

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_intent_stands_in_lane_0_before_any_other_lane_is_asked() {
+    fn the_intent_is_in_lane_0_before_any_other_lane_is_asked() {
         let mut course = Course::new(Some(asked("ann")));
         assert_eq!(course.next(), [LaneId(0)]);
         course.handle(LaneId(0), state("ann"), 3);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_that_is_asked_again_keeps_the_record_of_the_first_one() {
+    fn a_promotion_asked_again_keeps_the_record_of_the_first() {
         let mut course = Course::new(Some(asked("bob")));
         course.handle(LaneId(0), state("ann"), 2);
         assert_eq!(course.record().unwrap().by, "ann");

@@ -26,7 +26,7 @@ use crate::translate::known_maps::KnownMaps;
 
 /// Time for reading when records were written, and requests for it at the same time.
 const TIMES_WITHIN: Duration = Duration::from_secs(3);
-const TIMES_AT_ONCE: usize = 8;
+const TIMES_IN_PARALLEL: usize = 8;
 /// Time for a dry run: the admin port has 8 s.
 const DRY_RUN_WITHIN: Duration = Duration::from_secs(7);
 
@@ -131,8 +131,9 @@ fn times(stored: &dyn StoredMaps, maps: &KnownMaps) -> (Times, usize) {
     let last = last_records(maps);
     let times = Lock::new(Times::new());
     let unread = Lock::new(0);
-    let (times_of_all, unread_of_all) = (&times, &unread);
-    let share = last.len().div_ceil(TIMES_AT_ONCE).max(1);
+    let times_of_all = &times;
+    let unread_of_all = &unread;
+    let share = last.len().div_ceil(TIMES_IN_PARALLEL).max(1);
     thread::scope(|scope| {
         for part in last.chunks(share) {
             scope.spawn(move || {

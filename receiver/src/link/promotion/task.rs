@@ -1,6 +1,6 @@
 //! Promotion of a link in a running receiver: asks its lanes, finishes its groups, and keeps the statement in the target.
 //!
-//! An attempt goes on although who asked has left; whoever asks next gets its answer. Each step may be repeated.
+//! An attempt continues although the client that asked has left; the next one gets its answer. Each step may be repeated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,7 +94,7 @@ impl Promotion {
             problems.push(format!("not all offsets of consumer groups are committed: {reason}"));
         }
         self.set_step("writing the statement");
-        // A statement that is stored is final: whoever asks again shall have the groups finished first.
+        // A statement that is stored is final: a client that asks again shall have the groups finished first.
         let is_final = problems.is_empty();
         let reading = Reading { states, maps, promoted: Some(stored.clone()), problems };
         let statement = facts::statement(&self.link, &self.services, reading).await?;

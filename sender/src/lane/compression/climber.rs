@@ -33,7 +33,7 @@ pub(crate) struct Climber {
     at: usize,
     reason: Reason,
     /// True in the tick after a step.
-    settles: bool,
+    is_fresh: bool,
     ticks: VecDeque<Load>,
     trial: Option<Trial>,
     /// Ticks since the step that is being tried.
@@ -60,7 +60,7 @@ impl Climber {
             ladder,
             at,
             reason: Reason::Start,
-            settles: true,
+            is_fresh: true,
             ticks: VecDeque::with_capacity(TICKS_MAX),
             trial: None,
             tried: 0,
@@ -93,7 +93,7 @@ impl Climber {
             self.trial = None;
             return;
         }
-        if std::mem::take(&mut self.settles) {
+        if std::mem::take(&mut self.is_fresh) {
             return;
         }
         if self.ticks.len() == TICKS_MAX {
@@ -141,7 +141,7 @@ impl Climber {
             return false;
         }
         if trial.to < trial.from {
-            // It was measured to be slower; trying it at once again would swing to and fro.
+            // It was measured to be slower; trying it immediately again would swing to and fro.
             self.failures[trial.from].add(now);
         }
         self.reference = after.ratio();
@@ -188,7 +188,7 @@ impl Climber {
         self.at = at;
         self.reason = reason;
         self.ticks.clear();
-        self.settles = true;
+        self.is_fresh = true;
     }
 
     /// The sum of the last ticks.
