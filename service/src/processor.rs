@@ -12,7 +12,7 @@ pub fn thread_time() -> Option<Duration> {
 }
 
 fn read(clock: ClockId) -> Option<Duration> {
-    Duration::try_from(clock_gettime(clock).ok()?).ok()
+    clock_gettime(clock).ok().map(Duration::from)
 }
 
 /// Meter of the processors that idle.

@@ -205,7 +205,7 @@ async fn promote(lane: LaneHandle, record: Option<PromotedRecord>) -> Result<Box
             OpenError::Target(error) => error.to_string(),
             OpenError::Refused(close) => close.detail,
         }),
-        Err(late) => Err(lane.condition().trouble.map_or(late.clone(), |trouble| format!("{late}: {trouble}"))),
+        Err(late) => Err(lane.condition().trouble.map_or_else(|| late.clone(), |trouble| format!("{late}: {trouble}"))),
     }
 }
 
