@@ -66,7 +66,11 @@ fn dashboard_queries_have_data_and_a_halt_raises_its_alert() -> Result<()> {
     journal::write(&pair.target, &refused, 0, &small(0..1))?;
     let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic, &refused])?;
     files.sender.set("wan", "rate", "\"100Mbit/s\"");
-    let (receiver, sender) = files.start()?;
+    let (mut receiver, sender) = files.start()?;
+    // A session that ended has its place on the dashboard, too.
+    sender.admin.wait_until_ready(PATIENCE)?;
+    receiver.kill();
+    receiver = files.receiver.start()?;
     let jobs = [("causeway-sender", &sender.admin), ("causeway-receiver", &receiver.admin)];
     let prometheus = Prometheus::start(&programs, &jobs, &deploy("prometheus/causeway.rules.yaml"))?;
 
