@@ -1,6 +1,6 @@
 //! Choice of the compression: a fixed codec of the configuration, or `auto`, which moves on a ladder of codecs by what
 //! limits the link. The lanes' threads follow a [`Choice`]; once a second the report hands what it measured to
-//! [`Auto`]. Sans-IO.
+//! `Auto`. Sans-IO.
 
 pub(crate) mod auto;
 pub(crate) mod climber;
@@ -85,7 +85,7 @@ wire::words! {
     }
 }
 
-/// Codec of a lane's next frames, and the reason for it. [`Auto`](auto::Auto) sets it, the lane's thread follows.
+/// Codec of a lane's next frames, and the reason for it. `Auto` sets it, the lane's thread follows.
 pub struct Choice {
     compression: Compression,
     chosen: Lock<(Codec, Reason)>,
