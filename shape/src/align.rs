@@ -21,6 +21,10 @@ impl<'a> Aligned<'a> {
         if self.values.len() == rows {
             return Cow::Borrowed(self.values);
         }
+        if self.values.is_empty() {
+            // A column that had numbers in the block before, and is text in this one: its records may not be known.
+            return Cow::Owned(vec![self.before; rows]);
+        }
         self.to_unequal(own)
     }
 
@@ -52,5 +56,6 @@ mod tests {
         let parent = Aligned { values: &[10, 20, 21], records: &[1, 3, 3], before: 7 };
         assert_eq!(*parent.to(5, &[0, 1, 2, 3, 4]), [7, 10, 10, 21, 21]);
         assert_eq!(*parent.to(3, &[]), [10, 20, 21]);
+        assert_eq!(*Aligned { values: &[], records: &[], before: 7 }.to(2, &[]), [7, 7]);
     }
 }

@@ -34,7 +34,9 @@ pub(crate) fn learn(sample: Records<'_>, planner: &mut Planner) -> Option<Learne
             best = Some((cost, lexer));
         }
     }
-    learn_with(best?.1, sample, planner)
+    let mut learned = learn_with(best?.1, sample, planner)?;
+    learned.plan.choices = planner.choices(&learned.graph);
+    Some(learned)
 }
 
 impl Learned {

@@ -136,8 +136,7 @@ impl Planner {
         let count = graph.keys().len();
         let many = (columns.len() / FEW_COLUMNS).max(1);
         self.rows_tried = (ROWS_MAX / (many * many)).max(ROWS_MIN);
-        let mut plan =
-            Plan { columns: vec![None; count], costs: vec![0.0; count], order, choices: self.choices(graph) };
+        let mut plan = Plan { columns: vec![None; count], costs: vec![0.0; count], order, choices: Vec::new() };
         let mut values: Vec<Vec<i64>> = Vec::new();
         let is_varied = |values: &[i64]| values.iter().any(|value| *value != values[0]);
         for (number, column) in columns.iter().enumerate() {
@@ -164,8 +163,8 @@ impl Planner {
         plan
     }
 
-    /// Predictors of the choices of a graph.
-    fn choices(&mut self, graph: &Graph) -> Vec<Predictor> {
+    /// Predictors of the choices of a graph, which are part of the plan that is kept.
+    pub(crate) fn choices(&mut self, graph: &Graph) -> Vec<Predictor> {
         let mut predictor = |node: &Node| {
             let choices: Vec<i64> = node.choices().iter().take(ROWS_MAX).map(|choice| i64::from(*choice)).collect();
             best_predictor(&choices, &mut self.scratch)

@@ -167,3 +167,24 @@ fn texts_are_forgotten_when_they_are_too_many() {
     }
     assert!((200 << 10..900 << 10).contains(&most), "{most} bytes");
 }
+
+#[test]
+fn numbers_that_become_hexadecimal_leave_their_child_readable() {
+    let ids = |id: &dyn Fn(usize) -> String, from: usize| -> RecordsBuf {
+        let record = |row: usize| {
+            let id = id(row);
+            format!("{{\"id\": {id}, \"copy\": {row}, \"next\": {}, \"of\": \"{}\"}}", row + 5, row * 3)
+        };
+        (from..from + 400).map(record).collect()
+    };
+    let number = |row: usize| row.to_string();
+    let hexadecimal = |row: usize| format!("\"{:016x}{:08x}\"", row.wrapping_mul(0x9e37_79b9_7f4a_7c15), row + 7);
+    let quoted = |row: usize| format!("\"{row}\"");
+    for first in [&number as &dyn Fn(usize) -> String, &quoted] {
+        let mut template = Template::learn(ids(first, 0).as_records()).expect("JSON has a template");
+        let mut lane = Lane::new(BOUND);
+        for (part, id) in (0..).zip([first, first, &hexadecimal, &hexadecimal, first]) {
+            lane.carry(0, &mut template, &ids(id, part * 400));
+        }
+    }
+}

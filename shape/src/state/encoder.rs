@@ -31,8 +31,7 @@ pub struct EncoderState {
     committed: Number,
     journal: Journal,
     window: WindowPacker,
-    /// True if the next block begins the state, or the window.
-    begins: bool,
+    /// True if the next block begins the codec's window.
     window_begins: bool,
 }
 
@@ -60,24 +59,16 @@ impl EncoderState {
             committed: number,
             journal: Journal::default(),
             window: WindowPacker::new(level, room.window_log),
-            begins: true,
             window_begins: true,
         }
-    }
-
-    /// Sets the zstd level. It counts from the next beginning of the codec on.
-    pub const fn set_level(&mut self, level: i32) {
-        self.window.set_level(level);
     }
 
     /// Forgets everything: the next block begins, and the decoder forgets everything too.
     pub fn reset(&mut self) {
         self.streams = Streams::new();
         self.number = Number::first(self.bound);
-        self.committed = self.number;
-        self.journal.clear();
-        self.begins = true;
         self.window_begins = true;
+        self.commit();
     }
 
     /// Keeps the blocks since the last commit: the decoder will get them.
@@ -93,7 +84,6 @@ impl EncoderState {
         }
         self.journal.undo(0, &mut self.streams);
         self.number = self.committed;
-        self.begins = self.number == Number::first(self.bound);
         self.window_begins = true;
     }
 
@@ -122,7 +112,7 @@ impl EncoderState {
         let Some(stream) = self.streams.get_mut(number) else { return false };
         payload.clear();
         let cuts = writer.write_known(&block, stream, self.room, &mut self.journal, payload);
-        let begins = self.begins;
+        let begins = self.number == Number::first(self.bound);
         let flags = [(begins, STATE_BEGINS), (stream_begins, STREAM_BEGINS), (self.window_begins, WINDOW_BEGINS)];
         out.push(STATE);
         out.push(flags.iter().map(|(is_set, flag)| if *is_set { *flag } else { 0 }).sum());
@@ -138,7 +128,6 @@ impl EncoderState {
             out.truncate(start);
             return false;
         }
-        self.begins = false;
         self.window_begins = false;
         self.number = self.number.next(&out[start..], stream.last_values());
         self.trim(number);
