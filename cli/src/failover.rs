@@ -35,10 +35,9 @@ pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
             // What this command itself has waited for was not done before.
             let already = answer.already && !has_waited;
             print(arguments, already, statement).map_err(Failure::failed)?;
-            return match statement.problems.first().filter(|_| !arguments.dry_run) {
-                Some(problem) => Err(port.failed(format!("every lane is promoted, but {problem}; ask again"))),
-                None => Ok(()),
-            };
+            let left =
+                answer.unfinished.map(|left| port.failed(format!("every lane is promoted, but {left}; ask again")));
+            return left.map_or(Ok(()), Err);
         }
         let step = answer.step.unwrap_or_default();
         if began.elapsed() > arguments.timeout {

@@ -16,6 +16,11 @@ pub struct Admin {
     address: SocketAddr,
 }
 
+/// Returns the number of records that a receiver has committed for its first link since it started, by its status.
+pub fn committed(status: &Value) -> u64 {
+    status["links"][0]["counts"]["records"].as_u64().unwrap_or_default()
+}
+
 impl Admin {
     /// Makes a client of the port at `address`. Sends nothing yet.
     pub fn new(address: SocketAddr) -> Self {

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::admin::committed;
 use harness::cluster::Cluster;
 use harness::command::{Exit, run_at};
 use harness::files::LinkFiles;
@@ -34,11 +35,6 @@ fn failover(receiver: &Process, link: &str, options: &[&str]) -> Result<Value> {
 
 fn ask(receiver: &Process, link: &str, options: &[&str]) -> Result<Exit> {
     run_at(receiver, &[&["failover", "--link", link, "--reason", "a drill", "--json"], options].concat())
-}
-
-/// Number of records that a receiver has committed since its start.
-fn committed(status: &Value) -> u64 {
-    status["links"][0]["counts"]["records"].as_u64().unwrap_or_default()
 }
 
 fn wait_for_commits(receiver: &Process, count: u64) -> Result<()> {
@@ -168,7 +164,8 @@ fn groups_resume_exactly_where_the_statement_says() -> Result<()> {
     let load = Load::new(&topic, groups::PARTITIONS).limit(4_000).value_max(40).transactional(20);
     let written = load.start(&pair.source)?.finish()?.written;
     let stem = topics::unique("moved");
-    let (files, link) = groups::link_named(&pair, &topic, &format!("{stem}.*"))?;
+    let files = groups::link(&pair, &topic, &format!("{stem}.*"))?;
+    let link = files.sender.get("", "link").context("no link")?.trim_matches('"').to_owned();
     let (mut receiver, mut sender) = files.start()?;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
     let lags = [(Protocol::Classic, 0), (Protocol::Classic, 700)];
@@ -190,8 +187,8 @@ fn groups_resume_exactly_where_the_statement_says() -> Result<()> {
         for partition in 0..groups::PARTITIONS {
             let row = stated.iter().find(|row| row["group"] == group.group.as_str() && row["partition"] == partition);
             let row = row.with_context(|| format!("{} is missing: {statement:#}", group.group))?;
-            let found = groups::committed_in(&pair.target, &group.group, &topic, partition)?;
-            ensure!(found.is_some() && row["resumes_at"] == found.unwrap_or(-1), "{found:?}: {row:#}");
+            let found = groups::committed(&pair.target, &group.group, &topic, partition)?;
+            ensure!(found.as_ref().is_some_and(|(at, _)| row["resumes_at"] == *at), "{found:?}: {row:#}");
             ensure!(row["again"] == 0, "{row:#}");
         }
         let continued = group.continue_at(&pair, &topic, &source)?;

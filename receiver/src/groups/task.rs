@@ -67,15 +67,7 @@ fn begin(link: &Arc<ServedLink>, services: &Arc<GroupServices>) -> Begun {
     let sync = Arc::new(Lock::new(GroupSync::new(link.settings().limits.announced_bytes / 2)));
     link.groups.set(&sync);
     let changed = Arc::new(Notify::new());
-    let carrier = Carrier {
-        link: Arc::clone(link),
-        services: Arc::clone(services),
-        sync: Arc::clone(&sync),
-        store: None,
-        silent_since: None,
-        maps: None,
-        log: GroupLog::default(),
-    };
+    let carrier = Carrier::new(link, services, &sync, None);
     let mut task = JoinSet::new();
     task.spawn(carrier.run(Arc::clone(&changed)));
     Begun { sync, changed, _task: task }
@@ -103,15 +95,7 @@ pub(crate) async fn last_round(
     maps: Arc<KnownMaps>,
 ) -> Result<(), String> {
     let Some(sync) = link.groups.sync() else { return Ok(()) };
-    let mut carrier = Carrier {
-        link: Arc::clone(link),
-        services: Arc::clone(services),
-        sync: Arc::clone(&sync),
-        store: None,
-        silent_since: None,
-        maps: Some(maps),
-        log: GroupLog::default(),
-    };
+    let mut carrier = Carrier::new(link, services, &sync, Some(maps));
     let now = Instant::now();
     sync.lock().begin_last_round(now);
     carrier.round(now).await?;
@@ -140,6 +124,23 @@ struct Asked {
 }
 
 impl Carrier {
+    fn new(
+        link: &Arc<ServedLink>,
+        services: &Arc<GroupServices>,
+        sync: &Arc<Lock<GroupSync>>,
+        maps: Option<Arc<KnownMaps>>,
+    ) -> Self {
+        Self {
+            link: Arc::clone(link),
+            services: Arc::clone(services),
+            sync: Arc::clone(sync),
+            store: None,
+            silent_since: None,
+            maps,
+            log: GroupLog::default(),
+        }
+    }
+
     async fn run(mut self, changed: Arc<Notify>) {
         loop {
             let due = self.sync.lock().next_due();

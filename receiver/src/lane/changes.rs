@@ -63,28 +63,8 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Position, TopicId};
-
     use super::*;
-    use crate::target::map::PartitionMap;
-
-    fn record(position: i64) -> PartitionRecord {
-        PartitionRecord {
-            topic_id: TopicId([1; 16]),
-            position: Position(position),
-            leader_epoch: -1,
-            target_topic: "orders".into(),
-            target_topic_id: TopicId([2; 16]),
-            target_partition: 0,
-            target_end: Position(0),
-            delivered: 0,
-            skipped: 0,
-            holes: 0,
-            halt: None,
-            moves: 0,
-            map: PartitionMap::beginning(Position(0)),
-        }
-    }
+    use crate::join::fixtures::partition_record as record;
 
     #[test]
     fn each_partition_has_one_record_however_they_alternate() {

@@ -1,4 +1,4 @@
-//! Promotion of a lane: it is taken from whoever has it, and its state says from then on that it carries nothing.
+//! Promotion of a lane: it is taken from its owner, and its state says from then on that it carries nothing.
 //!
 //! The record is written by the holder of the custody after every earlier one is fenced, and no later holder writes a
 //! record, because each reads this one through a record of its own before. So what is appended to the lane's target

@@ -8,6 +8,8 @@ use wire::control::{PartitionEnd, TopicEnds};
 use wire::ids::Position;
 use wire::partition::Partition;
 
+use crate::target::promoted::SourceEnd;
+
 /// Least time between two readings that lanes store, in ms.
 const STORE_EVERY: i64 = 5_000;
 /// Memory of an end besides its topic's name.
@@ -94,6 +96,13 @@ impl Known {
 }
 
 impl EndsReading {
+    /// Adds the ends to `known`, where nothing newer is known.
+    pub(crate) fn add_to(&self, known: &mut BTreeMap<Partition, SourceEnd>) {
+        for (at, end) in &*self.ends {
+            SourceEnd { stable: end.stable, end: end.end, heard: self.heard }.add_to(at.clone(), known);
+        }
+    }
+
     /// Returns the end of a partition: the last stable one, and the high watermark.
     pub fn of(&self, at: &Partition) -> Option<(Position, Position)> {
         self.ends.get(at).map(|end| (end.stable, end.end))

@@ -67,6 +67,16 @@ pub struct SourceEnd {
     pub heard: i64,
 }
 
+impl SourceEnd {
+    /// Adds this word about `at` to `known`, unless a newer one is there.
+    pub fn add_to(self, at: Partition, known: &mut BTreeMap<Partition, Self>) {
+        let known = known.entry(at).or_insert(self);
+        if known.heard < self.heard {
+            *known = self;
+        }
+    }
+}
+
 /// Stored ends of some partitions.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EndsRecord {
@@ -97,12 +107,8 @@ impl EndsRecord {
         let heard = self.heard;
         for TopicEnds { topic, ends } in self.topics {
             for PartitionEnd { partition, stable, end } in ends {
-                let word = SourceEnd { stable, end, heard };
                 let at = Partition::new(topic.as_str(), partition);
-                let known = known.entry(at).or_insert(word);
-                if known.heard < heard {
-                    *known = word;
-                }
+                SourceEnd { stable, end, heard }.add_to(at, known);
             }
         }
     }

@@ -78,9 +78,9 @@ impl KnownMaps {
     }
 
     /// Returns the maps in these states of all lanes.
-    pub(crate) fn of_states(states: &[LaneState]) -> Self {
+    pub(crate) fn of_states(states: Vec<LaneState>) -> Self {
         let mut known = Self::default();
-        states.iter().cloned().for_each(|state| known.add_state(state));
+        states.into_iter().for_each(|state| known.add_state(state));
         known
     }
 

@@ -37,6 +37,8 @@ pub struct FailoverAnswer {
     /// The link was promoted before.
     pub already: bool,
     pub statement: Option<Statement>,
+    /// What is not done yet, in a sentence; asking again tries it again. `null` if the statement is final.
+    pub unfinished: Option<String>,
 }
 
 /// Outcome of an attempt; an error is a sentence.

@@ -60,22 +60,18 @@ impl PromotionBoard {
 
     /// Notes what the target has stored.
     pub(crate) fn set(&self, record: Option<PromotedRecord>, is_complete: bool) {
-        let state = match record {
-            None => State::None,
-            Some(record) if is_complete => State::Complete(record),
-            Some(record) => State::Unfinished(record),
-        };
         let mut known = self.0.lock();
         // What is complete stays so.
         if !matches!(known.state, State::Complete(_)) {
-            known.state = state;
+            known.state = State::of(record, is_complete);
         }
     }
 
     /// Notes what was found stored by a look that may be older than what is known by now.
     pub(crate) fn set_found(&self, record: Option<PromotedRecord>, is_complete: bool) {
-        if self.is_unknown() {
-            self.set(record, is_complete);
+        let mut known = self.0.lock();
+        if known.state == State::Unknown {
+            known.state = State::of(record, is_complete);
         }
     }
 
@@ -87,48 +83,65 @@ impl PromotionBoard {
         matches!(self.0.lock().state, State::Complete(_))
     }
 
-    /// Returns the record, if the link is known to be promoted.
-    pub(crate) fn record(&self) -> Option<PromotedRecord> {
-        match &self.0.lock().state {
-            State::Unfinished(record) | State::Complete(record) => Some(record.clone()),
-            State::Unknown | State::None => None,
-        }
-    }
-
     /// Returns why no sender may have the link now.
     pub(crate) fn refusal(&self, link: &str) -> Option<Close> {
-        let record = self.record();
         let known = self.0.lock();
-        let is_in_progress = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
         let waits = || Close::normal("the link is being promoted: it takes no records now");
-        record.map(|record| record.close(link)).or_else(|| is_in_progress.then(waits))
+        let promoted = known.state.record().map(|record| record.close(link));
+        promoted.or_else(|| known.is_in_progress().then(waits))
     }
 
     pub(crate) fn status(&self) -> PromotionStatus {
-        let record = self.record();
         let known = self.0.lock();
-        let is_in_progress = known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended());
         let state = match &known.state {
             State::Complete(_) => "promoted",
-            _ if is_in_progress => "in-progress",
+            _ if known.is_in_progress() => "in-progress",
             State::Unfinished(_) => "unfinished",
             State::None => "none",
             State::Unknown => "unknown",
         };
-        let (at, by, reason) = match record {
-            Some(PromotedRecord { at, by, reason, .. }) => (Some(at), Some(by), Some(reason)),
-            None => (None, None, None),
-        };
-        PromotionStatus { state: state.to_owned(), at, by, reason }
+        let record = known.state.record().cloned();
+        PromotionStatus {
+            state: state.to_owned(),
+            at: record.as_ref().map(|record| record.at),
+            by: record.as_ref().map(|record| record.by.clone()),
+            reason: record.map(|record| record.reason),
+        }
     }
 
     /// Returns the problem of an unfinished promotion, in a sentence.
     pub(crate) fn trouble(&self, link: &str) -> Option<String> {
-        let status = self.status();
-        let is_unfinished = status.state == "unfinished";
-        let record = self.record().filter(|_| is_unfinished)?;
-        let sentence = record.sentence(link);
-        Some(format!("{sentence}, and not all of it is done: run `causeway failover --link {link}` again"))
+        let known = self.0.lock();
+        match &known.state {
+            State::Unfinished(record) if !known.is_in_progress() => {
+                let sentence = record.sentence(link);
+                Some(format!("{sentence}, and not all of it is done: run `causeway failover --link {link}` again"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Known {
+    fn is_in_progress(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended())
+    }
+}
+
+impl State {
+    fn of(record: Option<PromotedRecord>, is_complete: bool) -> Self {
+        match record {
+            None => Self::None,
+            Some(record) if is_complete => Self::Complete(record),
+            Some(record) => Self::Unfinished(record),
+        }
+    }
+
+    fn record(&self) -> Option<&PromotedRecord> {
+        match self {
+            Self::Unfinished(record) | Self::Complete(record) => Some(record),
+            Self::Unknown | Self::None => None,
+        }
     }
 }
 

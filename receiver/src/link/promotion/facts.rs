@@ -1,6 +1,6 @@
 //! Facts for the statement of loss, read from the target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use wire::partition::Partition;
 use super::attempt::FailoverAnswer;
 use super::groups::{Committed, resumptions};
 use super::losses::{Facts, last_records};
-use super::statement::Statement;
+use super::statement::{GroupResume, Statement};
 use crate::groups::ledger::Ledger;
 use crate::groups::{GroupServices, store};
 use crate::lane::fold_stored;
 use crate::link::ServedLink;
 use crate::link::own_topic::described;
-use crate::target::promoted::{PromotedRecord, StatementPart};
+use crate::target::promoted::{PromotedRecord, SourceEnd, StatementPart};
 use crate::target::state::{self, LaneState};
 use crate::translate::StoredMaps;
 use crate::translate::known_maps::KnownMaps;
@@ -31,15 +31,27 @@ const TIMES_IN_PARALLEL: usize = 8;
 const DRY_RUN_WITHIN: Duration = Duration::from_secs(7);
 
 /// Times of records, by the partitions of the source.
-type Times = std::collections::BTreeMap<Partition, i64>;
+type Times = BTreeMap<Partition, i64>;
 
 /// What a statement is made of.
 pub(super) struct Reading {
-    /// States of all lanes.
-    pub(super) states: Vec<LaneState>,
+    /// What the sender last said, as the lanes have stored it.
+    pub(super) ends: BTreeMap<Partition, SourceEnd>,
     pub(super) maps: Arc<KnownMaps>,
     pub(super) promoted: Option<PromotedRecord>,
     pub(super) problems: Vec<String>,
+}
+
+impl Reading {
+    /// What the final states of all lanes say.
+    pub(super) fn of(states: Vec<LaneState>) -> Self {
+        let mut ends = BTreeMap::new();
+        for (at, word) in states.iter().flat_map(|state| &state.ends) {
+            word.add_to(at.clone(), &mut ends);
+        }
+        let promoted = states.first().and_then(|lane| lane.promoted.clone());
+        Self { ends, maps: Arc::new(KnownMaps::of_states(states)), promoted, problems: Vec::new() }
+    }
 }
 
 /// States what would be lost now, from what is stored. Changes nothing.
@@ -51,14 +63,12 @@ pub(super) async fn dry_run(link: &Arc<ServedLink>, services: &Arc<GroupServices
             return Err("the link has carried nothing, and has no state in the target".to_owned());
         };
         if let Some(statement) = kept(&states) {
-            return Ok(FailoverAnswer { step: None, already: true, statement: Some(statement) });
+            return Ok(FailoverAnswer { already: true, statement: Some(statement), ..FailoverAnswer::default() });
         }
-        let promoted = states.first().and_then(|lane| lane.promoted.clone());
-        let already = promoted.is_some();
-        let maps = Arc::new(KnownMaps::of_states(&states));
-        let reading = Reading { states, maps, promoted: None, problems: Vec::new() };
+        let already = states.first().is_some_and(|lane| lane.promoted.is_some());
+        let reading = Reading { promoted: None, ..Reading::of(states) };
         let statement = statement(link, services, reading).await?;
-        Ok(FailoverAnswer { step: None, already, statement: Some(statement) })
+        Ok(FailoverAnswer { already, statement: Some(statement), ..FailoverAnswer::default() })
     };
     tokio::time::timeout(DRY_RUN_WITHIN, work).await.unwrap_or_else(late)
 }
@@ -74,6 +84,15 @@ pub(super) async fn read_states(
     link: &Arc<ServedLink>,
     services: &Arc<GroupServices>,
 ) -> Result<Option<Vec<LaneState>>, String> {
+    read_first(link, services, u16::MAX).await
+}
+
+/// Reads the states of the first lanes, at most so many; `None` if the link has none.
+pub(super) async fn read_first(
+    link: &Arc<ServedLink>,
+    services: &Arc<GroupServices>,
+    most: u16,
+) -> Result<Option<Vec<LaneState>>, String> {
     let stored = services.translator.stored();
     let reader = Arc::clone(link);
     let read = move || {
@@ -86,7 +105,7 @@ pub(super) async fn read_states(
             fold_stored(lane, &name, &entries).map_err(|close| close.detail)
         };
         let lanes = u16::try_from(topic.partitions).unwrap_or(0);
-        (0..lanes).map(read).collect::<Result<Vec<_>, String>>().map(Some)
+        (0..lanes.min(most)).map(read).collect::<Result<Vec<_>, String>>().map(Some)
     };
     link.blocking.run(read).await.ok_or("a request to the target panicked")?
 }
@@ -104,16 +123,15 @@ pub(super) async fn statement(
 }
 
 fn make(link: &ServedLink, stored: &dyn StoredMaps, reading: Reading) -> Statement {
-    let Reading { states, maps, promoted, mut problems } = reading;
+    let Reading { mut ends, maps, promoted, mut problems } = reading;
     let name = link.settings().name.clone();
     let (written, unread) = times(stored, &maps);
     if unread > 0 {
         let seconds = TIMES_WITHIN.as_secs();
         problems.push(format!("of {unread} partitions the time of the last record could not be read in {seconds} s"));
     }
-    let heard = link.source_ends.newest();
-    let facts = Facts { states: &states, maps: &maps, heard: heard.as_ref(), written: &written };
-    let partitions = facts.partitions();
+    link.source_ends.newest().iter().for_each(|reading| reading.add_to(&mut ends));
+    let partitions = Facts { ends: &ends, maps: &maps, written: &written }.partitions();
     let groups = groups(link, stored, &name, &maps);
     let groups = groups.unwrap_or_else(|reason| {
         problems.push(format!("consumer groups are unknown: {reason}"));
@@ -156,7 +174,7 @@ fn groups(
     stored: &dyn StoredMaps,
     name: &str,
     maps: &KnownMaps,
-) -> Result<Vec<super::statement::GroupResume>, String> {
+) -> Result<Vec<GroupResume>, String> {
     let entries = stored.own_topic(&store::topic(name)).map_err(|error| error.to_string())?;
     let ledger = Ledger::fold(&entries).map_err(|error| error.to_string())?;
     let sync = link.groups.sync();

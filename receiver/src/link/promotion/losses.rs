@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use wire::control::PartitionEnd;
 use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::statement::PartitionLoss;
 use crate::lane::known_map::KnownMap;
-use crate::link::source_ends::EndsReading;
 use crate::target::TargetPartition;
 use crate::target::promoted::SourceEnd;
-use crate::target::state::LaneState;
 use crate::translate::known_maps::KnownMaps;
 
 /// Halts after which the source's log is not the one that the positions are about.
@@ -22,10 +19,9 @@ const OTHER_LOG: [&str; 2] = ["topic-recreated", "truncated"];
 
 /// Facts about the partitions of a link.
 pub(crate) struct Facts<'a> {
-    pub(crate) states: &'a [LaneState],
+    /// The sender's newest word about each partition.
+    pub(crate) ends: &'a BTreeMap<Partition, SourceEnd>,
     pub(crate) maps: &'a KnownMaps,
-    /// Newest word of the sender that this process has heard.
-    pub(crate) heard: Option<&'a EndsReading>,
     /// Timestamps of the last carried records, where they are known.
     pub(crate) written: &'a BTreeMap<Partition, i64>,
 }
@@ -33,20 +29,8 @@ pub(crate) struct Facts<'a> {
 impl Facts<'_> {
     /// Returns what is known of each partition.
     pub(crate) fn partitions(&self) -> Vec<PartitionLoss> {
-        let stored = self.states.iter().flat_map(|state| &state.ends).map(|(at, word)| (at, *word));
-        let heard = self.heard.iter().flat_map(|reading| {
-            let word = |end: &PartitionEnd| SourceEnd { stable: end.stable, end: end.end, heard: reading.heard };
-            reading.ends.iter().map(move |(at, end)| (at, word(end)))
-        });
-        let mut ends: BTreeMap<Partition, SourceEnd> = BTreeMap::new();
-        for (at, word) in stored.chain(heard) {
-            let known = ends.entry(at.clone()).or_insert(word);
-            if known.heard < word.heard {
-                *known = word;
-            }
-        }
         let mut all: BTreeMap<&Partition, PartitionLoss> = BTreeMap::new();
-        for (at, word) in &ends {
+        for (at, word) in self.ends {
             all.insert(at, PartitionLoss { unknown_since: Some(word.heard), ..new(at) }.ending(word));
         }
         for map in self.maps.all() {
@@ -105,29 +89,13 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use wire::ids::{Position, TopicId};
+    use wire::control::PartitionEnd;
+    use wire::ids::Position;
 
     use super::*;
-    use crate::target::map::PartitionMap;
-    use crate::target::state::{HaltRecord, PartitionRecord};
-
-    fn record(position: i64) -> PartitionRecord {
-        PartitionRecord {
-            topic_id: TopicId([1; 16]),
-            position: Position(position),
-            leader_epoch: -1,
-            target_topic: "fra.orders".into(),
-            target_topic_id: TopicId([2; 16]),
-            target_partition: 0,
-            target_end: Position(0),
-            delivered: 0,
-            skipped: 0,
-            holes: 0,
-            halt: None,
-            moves: 0,
-            map: PartitionMap::default(),
-        }
-    }
+    use crate::join::fixtures::partition_record as record;
+    use crate::link::source_ends::EndsReading;
+    use crate::target::state::{HaltRecord, LaneState, PartitionRecord};
 
     fn at(partition: i32) -> Partition {
         Partition::new("orders", partition)
@@ -136,20 +104,19 @@ mod tests {
     fn losses(heard: Option<EndsReading>) -> Vec<PartitionLoss> {
         let partitions = HashMap::from([(at(0), record(70)), (at(1), record(30)), (at(2), record(5))]);
         let word = |end: i64| SourceEnd { stable: Position(end), end: Position(end), heard: 1_000 };
-        let ends = BTreeMap::from([(at(0), word(100)), (at(1), word(20)), (at(3), word(8))]);
-        let states = [LaneState { partitions, ends, ..LaneState::default() }];
-        let maps = KnownMaps::of_states(&states);
+        let mut ends = BTreeMap::from([(at(0), word(100)), (at(1), word(20)), (at(3), word(8))]);
+        heard.iter().for_each(|reading| reading.add_to(&mut ends));
+        let maps = KnownMaps::of_states(vec![LaneState { partitions, ..LaneState::default() }]);
         let written = BTreeMap::from([(at(0), 77)]);
-        Facts { states: &states, maps: &maps, heard: heard.as_ref(), written: &written }.partitions()
+        Facts { ends: &ends, maps: &maps, written: &written }.partitions()
     }
 
     fn loss_of(end: i64, stable: i64, halt: Option<&str>) -> PartitionLoss {
         let halt = halt.map(|reason| HaltRecord { reason: reason.to_owned(), detail: String::new() });
         let partitions = HashMap::from([(at(0), PartitionRecord { halt, ..record(70) })]);
         let ends = BTreeMap::from([(at(0), SourceEnd { stable: Position(stable), end: Position(end), heard: 1_000 })]);
-        let states = [LaneState { partitions, ends, ..LaneState::default() }];
-        let maps = KnownMaps::of_states(&states);
-        Facts { states: &states, maps: &maps, heard: None, written: &BTreeMap::new() }.partitions().remove(0)
+        let maps = KnownMaps::of_states(vec![LaneState { partitions, ..LaneState::default() }]);
+        Facts { ends: &ends, maps: &maps, written: &BTreeMap::new() }.partitions().remove(0)
     }
 
     #[test]

@@ -85,24 +85,22 @@ impl Promotion {
         let already = asked.as_ref() != Some(&stored);
         if let Some(statement) = kept(&states) {
             self.link.promotion.set(Some(stored), true);
-            return Ok(FailoverAnswer { step: None, already, statement: Some(statement) });
+            return Ok(FailoverAnswer { already, statement: Some(statement), ..FailoverAnswer::default() });
         }
-        let maps = Arc::new(KnownMaps::of_states(&states));
-        let mut problems = Vec::new();
+        let mut reading = Reading::of(states);
         self.set_step("committing offsets of consumer groups");
-        if let Err(reason) = self.finish_groups(&maps).await {
-            problems.push(format!("not all offsets of consumer groups are committed: {reason}"));
-        }
+        let groups = self.finish_groups(&reading.maps).await;
+        let unfinished =
+            groups.err().map(|reason| format!("not all offsets of consumer groups are committed: {reason}"));
+        reading.problems.extend(unfinished.clone());
         self.set_step("writing the statement");
-        // A statement that is stored is final: a client that asks again shall have the groups finished first.
-        let is_final = problems.is_empty();
-        let reading = Reading { states, maps, promoted: Some(stored.clone()), problems };
         let statement = facts::statement(&self.link, &self.services, reading).await?;
-        if is_final {
+        // A statement that is stored is final: a client that asks again shall have the groups finished first.
+        if unfinished.is_none() {
             self.store(&statement).await?;
         }
-        self.link.promotion.set(Some(stored), is_final);
-        Ok(FailoverAnswer { step: None, already, statement: Some(statement) })
+        self.link.promotion.set(Some(stored), unfinished.is_none());
+        Ok(FailoverAnswer { already, statement: Some(statement), unfinished, ..FailoverAnswer::default() })
     }
 
     fn set_step(&self, step: impl Into<String>) {
