@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
+use crate::lane::compression::Compression;
 use crate::run::{self, Dependencies};
 use crate::source::Source;
 use crate::stop_reason::StopReason;
@@ -47,15 +48,16 @@ pub async fn run<S: Source>(
     let config = config.into();
     let start = config.now().source.start;
     let cap = config.now().wan.compression_cpu;
+    // No one asks what idles while a codec is configured.
+    let idle = (config.now().wan.compression == Compression::Auto).then(IdleMeter::default);
     let mut tasks = JoinSet::new();
-    tasks.spawn(sample_every_second(Arc::clone(&report), EverySecond::new(cap)));
+    tasks.spawn(sample_every_second(Arc::clone(&report), EverySecond::new(cap), idle));
     tasks.spawn(lag_task::measure(Arc::clone(&dependencies.catalog), start, Arc::clone(&report)));
     run::run(config, dependencies, report.board(), shutdown).await
 }
 
 /// Takes a sample once a second, and tells sessions of problems, for as long as the sender lives.
-async fn sample_every_second(report: Arc<Report>, mut work: EverySecond) {
-    let mut idle = IdleMeter::default();
+async fn sample_every_second(report: Arc<Report>, mut work: EverySecond, mut idle: Option<IdleMeter>) {
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     // Ticks that were missed would all see the same values, at times that are wrong.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,7 +65,8 @@ async fn sample_every_second(report: Arc<Report>, mut work: EverySecond) {
         ticks.tick().await;
         // The lanes use the machine's clock, even where the time of this task is virtual.
         let now = Instant::now();
-        work.tick(now, idle.poll(now), &report);
+        let idle = idle.as_mut().and_then(|meter| meter.poll(now));
+        work.tick(now, idle, &report);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use tempfile::TempDir;
 
 use crate::broker::{Membership, Node};
 use crate::guard::Signal;
@@ -54,18 +55,30 @@ fn find_or_fetch(version: &str) -> Result<PathBuf> {
         return Ok(set);
     }
     require("mvn", "-version")?;
-    fs::create_dir_all(&cache)?;
-    let staging = tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache)?;
+    let staging = staging()?;
     fetch(staging.path(), version).context("cannot fetch Kafka's jars with Maven")?;
     let kafka = Kafka::at(staging.path().to_owned());
     format_once(&kafka).context("cannot format a Kafka log directory")?;
     archive_classes(&kafka).context("cannot start a first Kafka broker")?;
-    match fs::rename(staging.path(), &set) {
+    publish(staging, &set)?;
+    Ok(set)
+}
+
+/// Makes a directory the complete set at `set`, by one rename. Another process may have been faster.
+pub fn publish(staging: TempDir, set: &Path) -> Result<()> {
+    match fs::rename(staging.path(), set) {
         // The directory has moved: its guard must not remove what another process may create at the old path.
         Ok(()) => drop(staging.keep()),
-        Err(error) => ensure!(set.exists(), "cannot put Kafka's jars into {}: {error}", set.display()),
+        Err(error) => ensure!(set.exists(), "cannot put what was fetched into {}: {error}", set.display()),
     }
-    Ok(set)
+    Ok(())
+}
+
+/// Makes a directory in the user's cache for files that are being fetched.
+pub fn staging() -> Result<TempDir> {
+    let cache = cache_dir()?;
+    fs::create_dir_all(&cache)?;
+    Ok(tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache)?)
 }
 
 /// The user's cache, for what tests download.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::broker::free_ports;
-use crate::download::cache_dir;
+use crate::download::{cache_dir, publish, staging};
 use crate::guard::Guarded;
 use crate::scratch::Scratch;
 use crate::wait::until_ok;
@@ -63,18 +63,19 @@ impl Programs {
     }
 }
 
-/// Unpacks the distribution's package. Test processes that do so at the same time write the same files.
-fn unpack(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir)?;
-    let staging = tempfile::Builder::new().prefix(".fetching-").tempdir_in(dir)?;
-    let download = || run(Command::new("apt-get").args(["download", "-qq", "prometheus"]).current_dir(staging.path()));
-    if download().is_err() {
+/// Unpacks the distribution's package into `set`, which appears as a whole.
+fn unpack(set: &Path) -> Result<()> {
+    let download = staging()?;
+    let fetch = || run(Command::new("apt-get").args(["download", "-qq", "prometheus"]).current_dir(download.path()));
+    if fetch().is_err() {
         // The lists may be old or missing; only root can fetch them.
         run(Command::new("apt-get").args(["update", "-qq"]))?;
-        download()?;
+        fetch()?;
     }
-    let package = fs::read_dir(staging.path())?.next().context("apt-get left no package")??.path();
-    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(dir))
+    let package = fs::read_dir(download.path())?.next().context("apt-get left no package")??.path();
+    let unpacked = staging()?;
+    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(unpacked.path()))?;
+    publish(unpacked, set)
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -86,7 +87,7 @@ fn run(command: &mut Command) -> Result<()> {
 /// A running server. Dropping it kills the process and removes its data.
 #[derive(Debug)]
 pub struct Prometheus {
-    port: u16,
+    web: Admin,
     // Before its files.
     _process: Guarded,
     _scratch: Scratch,
@@ -112,27 +113,23 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", scratch.path().join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let mut process = Guarded::spawn(&command, &scratch.path().join("prometheus.log"))?;
-        let server = |process| Self { port, _process: process, _scratch: scratch };
+        let web = Admin::new(([127, 0, 0, 1], port).into());
         until_ok("Prometheus to start", STARTED_WITHIN, || {
             if let Some(code) = process.exit_code()? {
                 bail!("Prometheus ended with code {code}: {}", process.log_tail());
             }
-            Ok(ask(port, "/-/ready").is_ok().then_some(()))
+            Ok(web.get("/-/ready").is_ok().then_some(()))
         })?;
-        Ok(server(process))
+        Ok(Self { web, _process: process, _scratch: scratch })
     }
 
     /// Returns the series that an expression has now.
     pub fn query(&self, expression: &str) -> Result<Vec<Value>> {
-        let answer = ask(self.port, &format!("/api/v1/query?query={}", encoded(expression)))?;
+        let answer = self.web.get(&format!("/api/v1/query?query={}", encoded(expression)))?;
         let answer: Value = serde_json::from_str(&answer)?;
         let series = answer["data"]["result"].as_array().with_context(|| format!("{expression}: {answer}"))?;
         Ok(series.clone())
     }
-}
-
-fn ask(port: u16, path: &str) -> Result<String> {
-    Admin::new(([127, 0, 0, 1], port).into()).get(path)
 }
 
 /// Encodes a value for a query: everything but letters and digits.

@@ -97,26 +97,13 @@ pub(crate) fn commit(cluster: &Cluster, group: &str, topic: &str, offset: i64) -
     Ok(consumer.commit(&offsets, CommitMode::Sync)?)
 }
 
-/// Returns the committed offset of a partition.
-pub(crate) fn committed_in(cluster: &Cluster, group: &str, topic: &str, partition: i32) -> Result<Option<i64>> {
+/// Returns the committed offset of a partition and its metadata.
+pub(crate) fn committed(cluster: &Cluster, group: &str, topic: &str, partition: i32) -> Result<Option<(i64, String)>> {
     let consumer: BaseConsumer = client(cluster, group, Protocol::Classic).create()?;
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     let offsets = consumer.committed_offsets(asked, PATIENCE)?;
     let element = offsets.find_partition(topic, partition).context("no such partition")?;
-    Ok(match element.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    })
-}
-
-/// Returns the committed offset of partition 0 and its metadata.
-fn committed(cluster: &Cluster, group: &str, topic: &str) -> Result<Option<(i64, String)>> {
-    let consumer: BaseConsumer = client(cluster, group, Protocol::Classic).create()?;
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition(topic, 0);
-    let offsets = consumer.committed_offsets(asked, PATIENCE)?;
-    let element = offsets.find_partition(topic, 0).context("no partition 0")?;
     Ok(match element.offset() {
         Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
         _ => None,
@@ -141,16 +128,10 @@ pub(crate) fn wait_for_state(receiver: &Process, group: &str, state: &str, count
 }
 
 /// Makes files of a link that carries these groups every second.
-fn link(pair: &Pair, topic: &str, include: &str) -> Result<LinkFiles> {
-    Ok(link_named(pair, topic, include)?.0)
-}
-
-/// Makes these files. Returns the name of the link, too.
-pub(crate) fn link_named(pair: &Pair, topic: &str, include: &str) -> Result<(LinkFiles, String)> {
-    let link = topics::unique("groups");
-    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[topic])?;
+pub(crate) fn link(pair: &Pair, topic: &str, include: &str) -> Result<LinkFiles> {
+    let mut files = LinkFiles::new(&topics::unique("groups"), &pair.source, &pair.target, &[topic])?;
     files.sender.set("groups", "include", &format!("[{include:?}]")).set("groups", "interval", "\"1 s\"");
-    Ok((files, link))
+    Ok(files)
 }
 
 /// Group of the comparison, and what it consumed at the source.
@@ -243,7 +224,7 @@ fn a_group_continues_in_a_compacted_topic() -> Result<()> {
     let files = link(&pair, &topic, &group)?;
     let (receiver, _sender) = files.start()?;
     wait_for_state(&receiver, &group, "synced", 1)?;
-    let (_, metadata) = committed(&pair.target, &group, &topic)?.context("no offset")?;
+    let (_, metadata) = committed(&pair.target, &group, &topic, 0)?.context("no offset")?;
     ensure!(metadata == "by hand", "metadata is {metadata:?}");
     let expected: Vec<u64> = records[at + 1..].iter().map(|record| record.digest).collect();
     let mut config = client(&pair.target, &group, Protocol::Classic);
@@ -271,11 +252,11 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
         commit(&pair.source, &group, &topic, number as i64)?;
         let expected = (offset_of(number), "by hand".to_owned());
         until_ok(&format!("offset {number}"), PATIENCE, || {
-            Ok((committed(&pair.target, &there, &topic)?.as_ref() == Some(&expected)).then_some(()))
+            Ok((committed(&pair.target, &there, &topic, 0)?.as_ref() == Some(&expected)).then_some(()))
         })
     };
     follow(100)?;
-    ensure!(committed(&pair.target, &group, &topic)?.is_none(), "the source's name is used too");
+    ensure!(committed(&pair.target, &group, &topic, 0)?.is_none(), "the source's name is used too");
     // Backwards too.
     follow(50)?;
 
@@ -291,7 +272,7 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
         let _ = member.poll(POLL);
         Ok((states(&receiver, &there)?.get("has-members") == Some(&1)).then_some(()))
     })?;
-    ensure!(committed(&pair.target, &there, &topic)?.context("no offset")?.0 == offset_of(50), "it was moved");
+    ensure!(committed(&pair.target, &there, &topic, 0)?.context("no offset")?.0 == offset_of(50), "it was moved");
     drop(member);
     follow(200)?;
 
@@ -309,7 +290,7 @@ fn groups_of_other_clients_are_left_alone() -> Result<()> {
     receiver = files.receiver.start()?;
     commit(&pair.source, &group, &topic, 450)?;
     wait_for_state(&receiver, &there, "taken-over", 1)?;
-    ensure!(committed(&pair.target, &there, &topic)?.context("no offset")?.0 == theirs, "it was moved");
+    ensure!(committed(&pair.target, &there, &topic, 0)?.context("no offset")?.0 == theirs, "it was moved");
     Ok(())
 }
 

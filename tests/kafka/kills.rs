@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::admin::committed;
 use harness::cluster::Cluster;
 use harness::files::LinkFiles;
 use harness::journal::{Load, Writer};
@@ -97,11 +98,6 @@ impl<'a> Scene<'a> {
         println!("{}", verify::ensure_exactly_once(&written, self.target, "{topic}")?);
         Ok((written, running))
     }
-}
-
-/// Number of records that a receiver has committed since its start.
-fn committed(status: &Value) -> u64 {
-    status["links"][0]["counts"]["records"].as_u64().unwrap_or_default()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use harness::admin::committed;
 use harness::files::LinkFiles;
 use harness::journal::{Load, Writer};
 use harness::pair::Pair;
@@ -189,8 +190,4 @@ impl<'a> Scene<'a> {
         let all = read(&self.pair.target, &topics, Isolation::Uncommitted)?.len();
         Ok(format!("{verdict}; {} others were aborted at the target", all - written.len()))
     }
-}
-
-fn committed(status: &serde_json::Value) -> u64 {
-    status["links"][0]["counts"]["records"].as_u64().unwrap_or_default()
 }

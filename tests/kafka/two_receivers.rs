@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use harness::admin::committed;
 use harness::files::LinkFiles;
 use harness::journal::Load;
 use harness::pair::Pair;
@@ -54,8 +55,4 @@ fn second_receiver_takes_the_lanes_exactly_once() -> Result<()> {
     println!("{}", verify::ensure_exactly_once(&written, &pair.target, "{topic}")?);
     drop((first_sender, first));
     Ok(())
-}
-
-fn committed(status: &Value) -> u64 {
-    status["links"][0]["counts"]["records"].as_u64().unwrap_or_default()
 }

@@ -2,30 +2,38 @@
 
 use crate::bugs::Bug;
 use crate::scenario::Scenario;
+use crate::world::World;
 use crate::{SEEDS, world};
 
 /// Ensures that some seed fails with an error that contains `word`.
 fn found(bug: Bug, word: &str) {
-    found_if(bug, word, |_| ());
+    found_if(bug, word, |_| (), World::run);
 }
 
 /// Ensures that some seed fails if three links contend for the lanes.
 fn found_if_contended(bug: Bug) {
-    let contended = |scenario: &mut Scenario| {
-        scenario.contend();
-        // With the same ids a fence is never missing.
-        scenario.twins = false;
-    };
-    found_if(bug, "", contended);
+    found_if(bug, "", contended, World::run);
 }
 
-fn found_if(bug: Bug, word: &str, change: impl Fn(&mut Scenario)) {
+/// Makes three links contend for the lanes, as receivers that do not have the same ids: with these a fence is never missing.
+pub(crate) fn contended(scenario: &mut Scenario) {
+    scenario.contend();
+    scenario.twins = false;
+}
+
+/// Ensures that some seed fails with an error that contains `word` when `run` plays it.
+pub(crate) fn found_if(
+    bug: Bug,
+    word: &str,
+    change: impl Fn(&mut Scenario),
+    run: impl Fn(&mut World) -> Result<(), String>,
+) {
     let failure = (0..SEEDS).find_map(|seed| {
         let planted = |scenario: &mut Scenario| {
             change(scenario);
             scenario.bug = Some(bug);
         };
-        let error = world(seed, false, planted).run().err()?;
+        let error = run(&mut world(seed, false, planted)).err()?;
         error.contains(word).then_some((seed, error))
     });
     let (seed, error) = failure.unwrap_or_else(|| panic!("{bug:?} passed {SEEDS} seeds"));
@@ -83,7 +91,7 @@ fn found_if_skipping(bug: Bug, word: &str) {
         scenario.poisons = 20;
         scenario.skipping = 1000;
     };
-    found_if(bug, word, skipping);
+    found_if(bug, word, skipping, World::run);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 
 use crate::bugs::Bug;
+use crate::planted_bugs::{self, found_if};
 use crate::scenario::Scenario;
-use crate::{SEEDS, for_seeds, number, world};
+use crate::world::World;
+use crate::{for_seeds, number};
 
 /// Makes a link that is promoted at a random step, mostly while several receivers have it.
 fn promoted(scenario: &mut Scenario) {
@@ -15,8 +17,7 @@ fn promoted(scenario: &mut Scenario) {
 
 /// Makes three links contend for the lanes when the promotion is asked for.
 fn contended(scenario: &mut Scenario) {
-    scenario.contend();
-    scenario.twins = false;
+    planted_bugs::contended(scenario);
     promoted(scenario);
 }
 
@@ -38,16 +39,7 @@ fn a_promotion_takes_the_lanes_from_receivers_that_contend() {
 
 /// Ensures that some seed fails with an error that contains `word`.
 fn found(bug: Bug, word: &str, change: fn(&mut Scenario)) {
-    let failure = (0..SEEDS).find_map(|seed| {
-        let planted = |scenario: &mut Scenario| {
-            change(scenario);
-            scenario.bug = Some(bug);
-        };
-        let error = world(seed, false, planted).run_promoted().err()?;
-        error.contains(word).then_some((seed, error))
-    });
-    let (seed, error) = failure.unwrap_or_else(|| panic!("{bug:?} passed {SEEDS} seeds"));
-    println!("{bug:?} is found by seed {seed}: {error}");
+    found_if(bug, word, change, World::run_promoted);
 }
 
 #[test]

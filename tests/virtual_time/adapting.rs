@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use kafka::properties::forbidden;
 use sender::config::{Config, derived};
@@ -20,11 +19,11 @@ use tokio::time::{Instant, sleep};
 use transport::budget::BudgetSockets;
 use transport::congestion::Flow;
 use wire::compress::Codec;
-use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
-use wire::ids::{LaneId, Offset, Position, Sequence, Slot};
+use wire::ids::{LaneId, Sequence};
 use wire::lanes::ClassTable;
 use wire::limits::frame_charge;
 
+use crate::channels::frame_of;
 use crate::ends::Ends;
 use crate::in_virtual_time;
 use crate::sessions::{EPOCH, LOOK, Sending, host, lane_handle};
@@ -68,15 +67,6 @@ impl Model {
 }
 
 type Shared = Arc<(Mutex<Model>, Semaphore)>;
-
-fn frame(lane: LaneId, sequence: u64, bytes: usize) -> Bytes {
-    let mut builder = FrameBuilder::new();
-    let value = vec![0; bytes];
-    let offset = Offset(sequence as i64);
-    let record = RecordRef { offset, timestamp: 0, key: None, value: Some(&value), headers: Headers::EMPTY };
-    builder.push(Slot(0), Position(sequence as i64), -1, &record);
-    builder.finish(FrameHead { lane, epoch: EPOCH, sequence: Sequence(sequence) }, Codec::None)
-}
 
 /// A lane that always has records, and the credit of its next frame.
 struct Played {
@@ -143,7 +133,7 @@ impl Played {
         let permit = self.shared.1.acquire().await.unwrap();
         sleep(cpu).await;
         drop(permit);
-        let bytes = frame(lane, self.next, (RAW as f64 / ratio) as usize);
+        let bytes = frame_of(lane, self.next, &vec![0; (RAW as f64 / ratio) as usize]);
         let used = frame_charge(bytes.len());
         part.dispatcher.free(lane, charge - used);
         self.unacked.push_back((self.next, used));

@@ -52,12 +52,16 @@ fn guided(knobs: &str, rate: Rate) -> Ends {
 }
 
 pub(crate) fn frame(sequence: u64) -> Bytes {
+    frame_of(LANE, sequence, &[sequence as u8; VALUE])
+}
+
+/// Makes a frame of one record with this value, not compressed.
+pub(crate) fn frame_of(lane: LaneId, sequence: u64, value: &[u8]) -> Bytes {
     let mut builder = FrameBuilder::new();
-    let value = vec![sequence as u8; VALUE];
     let offset = Offset(sequence as i64);
-    let record = RecordRef { offset, timestamp: 0, key: None, value: Some(&value), headers: Headers::EMPTY };
+    let record = RecordRef { offset, timestamp: 0, key: None, value: Some(value), headers: Headers::EMPTY };
     builder.push(Slot(0), Position(sequence as i64), -1, &record);
-    builder.finish(FrameHead { lane: LANE, epoch: EPOCH, sequence: Sequence(sequence) }, Codec::None)
+    builder.finish(FrameHead { lane, epoch: EPOCH, sequence: Sequence(sequence) }, Codec::None)
 }
 
 /// Plays a lane at the sender that always has another frame.

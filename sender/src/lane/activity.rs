@@ -73,11 +73,6 @@ impl Spent {
             idles: self.idles.saturating_sub(earlier.idles),
         }
     }
-
-    /// Returns all time except idling.
-    pub fn busy(self) -> Duration {
-        self.works + self.waits_for_credit + self.waits_for_room
-    }
 }
 
 #[cfg(test)]
@@ -99,6 +94,5 @@ mod tests {
         let expected = Spent { works: ms(20), waits_for_credit: ms(960), waits_for_room: ms(10), idles: ms(10) };
         assert_eq!(spent, expected);
         assert_eq!(spent.since(meter.spent(start + ms(900))), Spent { waits_for_credit: ms(100), ..Spent::default() });
-        assert_eq!(spent.busy(), ms(990));
     }
 }

@@ -90,14 +90,10 @@ impl Sampler {
         Trend {
             path: path.handle(now, sample.path, loss),
             efficiency: ratio(minute(|sample| sample.raw_bytes), minute(|sample| sample.ip_bytes)),
-            busiest: busiest(&recent.1, sample, seconds),
+            busiest: TimeUse::busiest(lanes(&recent.1, sample, seconds)),
             recent: Recent::between(ago(RECENT_SAMPLES), last),
         }
     }
-}
-
-fn busiest(before: &Sample, after: &Sample, seconds: f64) -> TimeUse {
-    TimeUse::busiest(lanes(before, after, seconds))
 }
 
 /// Returns the time use of each lane.

@@ -103,14 +103,14 @@ impl Climber {
         if let Some(cost) = self.recent().cost() {
             self.costs[self.at] = Some(cost);
         }
-        if self.trial.is_some() && !self.end_trial(now) {
+        if !self.end_trial(now) {
             return;
         }
         self.notice_change(now);
         let needed = if load.pressure == Pressure::Rest { REST_TICKS } else { TICKS_MIN };
         let agreed = self.ticks.iter().rev().take_while(|tick| tick.pressure == load.pressure).count();
         let has_data = self.ticks.iter().any(|tick| tick.raw_bytes > 0);
-        if agreed >= needed.min(TICKS_MAX) && has_data && allowance.may_try {
+        if agreed >= needed && has_data && allowance.may_try {
             self.try_next(now, load.pressure, allowance.cores);
         }
     }
@@ -141,7 +141,7 @@ impl Climber {
             return false;
         }
         if trial.to < trial.from {
-            // It was measured to be slower; trying it immediately again would swing to and fro.
+            // It was measured to be slower; a second try right after it would swing to and fro.
             self.failures[trial.from].add(now);
         }
         self.reference = after.ratio();
