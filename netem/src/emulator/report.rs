@@ -71,6 +71,11 @@ impl Report {
         if late > LATENESS_MAX {
             return Some(format!("the emulator was late: p99 {late:.1?}, more than {LATENESS_MAX:?}"));
         }
+        self.own_drops()
+    }
+
+    /// Returns how many packets the emulator dropped that its knobs did not ask it to drop; none if it dropped none.
+    pub(crate) fn own_drops(&self) -> Option<String> {
         let overflow: u64 = Direction::BOTH.iter().map(|&d| self.direction(d).dropped_for(DropCause::Overflow)).sum();
         let own = self.refused + self.missed + overflow;
         (own > 0).then(|| format!("the emulator itself dropped {own} packets"))
