@@ -184,6 +184,20 @@ Examples:
   causeway failover --link fra-to-sin --reason 'flood in Frankfurt'
   causeway failover --link fra-to-sin --config receiver.toml --json | jq '.partitions[]'";
 
+const SWITCH_OVER: &str = "\
+Moves the applications of a link to its target without loss: for a migration or maintenance. Ask the
+receiver while the sender runs. Stop the producers at the source first. The command waits until no
+partition of the source has moved for `--quiet`, and all of it and the offsets of consumer groups are
+in the target; it names what it waits for, such as topics that are still written. Then it promotes
+the link like `causeway failover`, and prints the same statement, with nothing lost.
+
+After `--timeout` it fails, and the link was not changed. The receiver abandons it too, some seconds
+after the command was stopped. Choose a `--quiet` that is longer than the pauses of your producers.
+
+Examples:
+  causeway switch-over --link fra-to-sin --reason 'move to Singapore'
+  causeway switch-over --link fra-to-sin --quiet 30s --timeout 1h --config receiver.toml --json";
+
 const BYTES: &str = "\
 Shows how small a link makes records like yours, and how fast, with each value of
 `wan.compression`, and how large Kafka's own batches of them are. It makes and reads frames with
@@ -270,6 +284,9 @@ pub(crate) enum Command {
     /// End a link because its source is gone, and state what is lost
     #[command(long_about = FAILOVER, after_long_help = exit::help_of("failover"))]
     Failover(Failover),
+    /// Promote a link without loss: once nothing is written to its source any more, and all of it is carried
+    #[command(long_about = SWITCH_OVER, after_long_help = exit::help_of("switch-over"))]
+    SwitchOver(SwitchOver),
     /// Show how small a link makes a sample of records, and what that costs
     #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
     Bytes(Bytes),
@@ -381,6 +398,28 @@ pub(crate) struct Failover {
     pub(crate) dry_run: bool,
     /// Longest wait for the receiver
     #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = wire::units::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print JSON: the statement
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+}
+
+/// Arguments of `causeway switch-over`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SwitchOver {
+    /// Name of the link
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: String,
+    /// Reason, which the refused sender and the statement show
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Time for which nothing may be written to the source
+    #[arg(long, value_name = "TIME", default_value = "2 s", value_parser = wire::units::parse_duration)]
+    pub(crate) quiet: Duration,
+    /// Time after which it fails without a change of the link
+    #[arg(long, value_name = "TIME", default_value = "10 min", value_parser = wire::units::parse_duration)]
     pub(crate) timeout: Duration,
     /// Print JSON: the statement
     #[arg(long)]

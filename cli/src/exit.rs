@@ -18,7 +18,7 @@ const EXIT_CODES: [(u8, &str); 4] = [
 ];
 
 /// Meanings of 0, 1 and 2 for the commands that have their own words for them.
-const OF_COMMANDS: [(&str, &[&str]); 11] = [
+const OF_COMMANDS: [(&str, &[&str]); 12] = [
     ("check", &["every check passed", "a check failed", "the file cannot be used"]),
     ("status", &["a process answered", "none did"]),
     ("resume", &["the partition resumed", "it did not; the message says why"]),
@@ -29,6 +29,14 @@ const OF_COMMANDS: [(&str, &[&str]); 11] = [
     ("jumps", &["it answered", "it did not"]),
     ("acls", &["it answered", "it did not"]),
     ("failover", &["the statement was printed", "it is not finished; the message says why, ask again", "invalid time"]),
+    (
+        "switch-over",
+        &[
+            "the statement was printed",
+            "the link was not changed, or it is not finished; the message says why",
+            "invalid time",
+        ],
+    ),
     ("translate", &["every offset was translated", "some were not, or there was no response", "invalid offset"]),
 ];
 

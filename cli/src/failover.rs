@@ -1,11 +1,12 @@
-//! `causeway failover`: promotes a link at its receiver, and prints what is lost.
+//! `causeway failover` and `causeway switch-over`: promote a link at its receiver, and print what is lost.
 
 use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use receiver::{FailoverAnswer, FailoverRequest, GroupResume, PartitionLoss, Statement};
+use receiver::{FailoverAnswer, FailoverRequest, GroupResume, PartitionLoss, Statement, SwitchOverRequest};
+use serde::Serialize;
 use service::format::{duration, grouped};
 
 use crate::admin::{self, AdminPort};
@@ -14,10 +15,12 @@ use crate::exit::Failure;
 
 /// The time for one answer: a receiver says within 6 s which step is in progress.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for what follows once the source is quiet.
+const PROMOTED_WITHIN: Duration = Duration::from_secs(120);
 /// Longest name of the user, in bytes.
 const BY_MAX: usize = 64;
 
-/// Asks until there is a statement, and prints it.
+/// Asks for a promotion, or for what would be lost.
 pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
     let port = AdminPort::new(&arguments.admin, admin::RECEIVER, TIMEOUT)?;
     let request = FailoverRequest {
@@ -26,27 +29,61 @@ pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
         reason: arguments.reason.clone().unwrap_or_default(),
         dry_run: arguments.dry_run,
     };
+    follow(&Asked { port, endpoint: "failover", json: arguments.json, within: arguments.timeout }, &request)
+}
+
+/// Asks for a promotion of which the source has everything carried.
+pub(crate) fn switch_over(arguments: &args::SwitchOver) -> Result<(), Failure> {
+    let port = AdminPort::new(&arguments.admin, admin::RECEIVER, TIMEOUT)?;
+    let request = SwitchOverRequest {
+        link: Some(arguments.link.clone()),
+        by: user(),
+        reason: arguments.reason.clone().unwrap_or_default(),
+        quiet_seconds: arguments.quiet.as_secs_f64(),
+        within_seconds: arguments.timeout.as_secs_f64(),
+    };
+    // The receiver itself keeps to the time; what follows afterwards is not cut short.
+    let within = arguments.timeout + PROMOTED_WITHIN;
+    follow(&Asked { port, endpoint: "switch-over", json: arguments.json, within }, &request)
+}
+
+/// A promotion that is asked for.
+struct Asked {
+    port: AdminPort,
+    endpoint: &'static str,
+    json: bool,
+    /// Longest wait.
+    within: Duration,
+}
+
+/// Asks again until there is a statement, and prints it.
+fn follow(asked: &Asked, request: &impl Serialize) -> Result<(), Failure> {
+    let port = &asked.port;
     let began = Instant::now();
     let mut has_waited = false;
+    let mut shown = String::new();
     loop {
-        let answer = port.post("failover", &request)?;
+        let answer = port.post(asked.endpoint, request)?;
         let answer: FailoverAnswer = serde_json::from_str(&answer).map_err(|error| port.failed(error))?;
         if let Some(statement) = &answer.statement {
             // What this command itself has waited for was not done before.
             let already = answer.already && !has_waited;
-            print(arguments, already, statement).map_err(Failure::failed)?;
+            print(asked.json, already, statement).map_err(Failure::failed)?;
             let left =
                 answer.unfinished.map(|left| port.failed(format!("every lane is promoted, but {left}; ask again")));
             return left.map_or(Ok(()), Err);
         }
         let step = answer.step.unwrap_or_default();
-        if began.elapsed() > arguments.timeout {
+        if began.elapsed() > asked.within {
             let waited = duration(began.elapsed().as_secs_f64());
             let words = format!("after {waited} the receiver is still {step}; it continues, and asking again is safe");
             return Err(port.failed(words));
         }
         has_waited = true;
-        eprintln!("{step} ...");
+        if shown != step {
+            eprintln!("{step} ...");
+            shown = step;
+        }
     }
 }
 
@@ -57,9 +94,9 @@ fn user() -> String {
     user
 }
 
-fn print(arguments: &args::Failover, already: bool, statement: &Statement) -> std::io::Result<()> {
+fn print(json: bool, already: bool, statement: &Statement) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    match arguments.json {
+    match json {
         true => writeln!(out, "{}", serde_json::to_string(statement)?),
         false => write!(out, "{}", text(statement, already)),
     }
@@ -67,7 +104,7 @@ fn print(arguments: &args::Failover, already: bool, statement: &Statement) -> st
 
 /// Returns the statement for people.
 fn text(statement: &Statement, already: bool) -> String {
-    let Statement { link, promoted, made, partitions, groups, groups_heard, problems } = statement;
+    let Statement { link, promoted, made, quiet_since, partitions, groups, groups_heard, problems } = statement;
     let mut page = String::new();
     let mut line = |text: String| {
         page.push_str(&text);
@@ -82,6 +119,9 @@ fn text(statement: &Statement, already: bool) -> String {
         None => format!("dry run: link {link} would be promoted; nothing was changed"),
     });
     line(format!("statement of {}:", time(Some(*made))));
+    if quiet_since.is_some() {
+        line(format!("nothing was written to the source since {}, and all of it is carried", time(*quiet_since)));
+    }
     line(summary(partitions, *made));
     for problem in problems {
         line(format!("problem: {problem}"));

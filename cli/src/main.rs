@@ -49,6 +49,7 @@ fn main() {
         Command::Translate(arguments) => translate::run(&arguments),
         Command::Acls(arguments) => acls::run(&arguments),
         Command::Failover(arguments) => failover::run(&arguments),
+        Command::SwitchOver(arguments) => failover::switch_over(&arguments),
         Command::Bytes(arguments) => bytes::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

@@ -67,6 +67,11 @@ impl Admin for Answers<Board> {
         Box::pin(async move { Ok(json!(board.failover(parsed(request)?).await?)) })
     }
 
+    fn switch_over(&self, request: Value) -> Answer {
+        let board = Arc::clone(&self.0);
+        Box::pin(async move { Ok(json!(board.switch_over(parsed(request)?).await?)) })
+    }
+
     fn resume(&self, _request: Value) -> Outcome {
         let holders = self.0.holders();
         let reason = format!("this is a receiver; halts are lifted at the sender of the link: {holders}");

@@ -34,7 +34,7 @@ pub use groups::board::{GroupStatus, GroupsStatus};
 pub use groups::store::topic as groups_topic;
 pub use link::acls::board::{AclState, AclStatus, AclsStatus};
 pub use link::foreign::board::{ForeignPartition, ForeignWrites};
-pub use link::promotion::attempt::{FailoverAnswer, FailoverRequest};
+pub use link::promotion::attempt::{FailoverAnswer, FailoverRequest, SwitchOverRequest};
 pub use link::promotion::board::PromotionStatus;
 pub use link::promotion::course::Course;
 pub use link::promotion::statement::{GroupResume, PartitionLoss, Statement};

@@ -113,6 +113,7 @@ pub struct Board {
     deletions: Arc<Deletions>,
     condition: watch::Sender<Condition>,
     source_ends: watch::Sender<Arc<SourceEnds>>,
+    asked: watch::Sender<()>,
     groups: GroupBoard,
     acls: AclBoard,
 }
@@ -133,6 +134,7 @@ impl Board {
             deletions: Arc::default(),
             condition: watch::Sender::default(),
             source_ends: watch::Sender::default(),
+            asked: watch::Sender::default(),
             groups: GroupBoard::default(),
             acls: AclBoard::default(),
         }
@@ -165,6 +167,11 @@ impl Board {
     /// The ends of the partitions to be carried, as last read.
     pub(crate) fn source_ends(&self) -> &watch::Sender<Arc<SourceEnds>> {
         &self.source_ends
+    }
+
+    /// Changes whenever the receiver asks for a reading of the source.
+    pub(crate) fn asked(&self) -> &watch::Sender<()> {
+        &self.asked
     }
 
     /// Board of consumer groups.

@@ -384,6 +384,10 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
+            Control::ReadSource {} => {
+                self.session.board.asked().send_replace(());
+                Ok(())
+            }
             Control::Orphaned { .. } | Control::Forgotten { .. } | Control::GoneSince { .. } => {
                 self.handle_about_gone(message);
                 Ok(())

@@ -80,6 +80,12 @@ pub trait Admin: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(FAILOVER_OF_RECEIVER.to_owned())))
     }
 
+    /// Promotes a link once everything of its source is carried.
+    fn switch_over(&self, request: serde_json::Value) -> Answer {
+        let _ = request;
+        Box::pin(std::future::ready(Err(FAILOVER_OF_RECEIVER.to_owned())))
+    }
+
     fn resume(&self, request: serde_json::Value) -> Outcome;
     /// Drops the positions of a topic that is not carried.
     fn forget(&self, topic: String) -> Outcome;
@@ -116,7 +122,7 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 15] = [
+const ENDPOINTS: [Endpoint; 16] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
@@ -128,6 +134,7 @@ const ENDPOINTS: [Endpoint; 15] = [
     endpoint("GET /acls", "receiver: what `causeway acls --json` prints", || answered(|admin| admin.acls())),
     endpoint("POST /translate", "receiver: what `causeway translate --json` prints, as an array", || post(translate)),
     endpoint("POST /failover", "receiver: what `causeway failover` asks for", || post(failover)),
+    endpoint("POST /switch-over", "receiver: what `causeway switch-over` asks for", || post(switch_over)),
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
     endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),
     endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
@@ -268,6 +275,13 @@ async fn failover(
     Json(request): Json<serde_json::Value>,
 ) -> Answered<Json<serde_json::Value>> {
     json(views.admin.failover(request).await)
+}
+
+async fn switch_over(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Answered<Json<serde_json::Value>> {
+    json(views.admin.switch_over(request).await)
 }
 
 async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answered<String> {

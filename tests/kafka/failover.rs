@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::groups::{self, Protocol, Stopped};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 /// Time within which lanes store what the sender says of the source's ends.
 const STORED_WITHIN: Duration = Duration::from_secs(7);
 
@@ -37,7 +37,7 @@ fn ask(receiver: &Process, link: &str, options: &[&str]) -> Result<Exit> {
     run_at(receiver, &[&["failover", "--link", link, "--reason", "a drill", "--json"], options].concat())
 }
 
-fn wait_for_commits(receiver: &Process, count: u64) -> Result<()> {
+pub(crate) fn wait_for_commits(receiver: &Process, count: u64) -> Result<()> {
     receiver.admin.wait_for("records to be committed", PATIENCE, |status| committed(status) > count).map(drop)
 }
 
@@ -48,7 +48,7 @@ fn ends(cluster: &Cluster, topic: &str) -> Result<Vec<i64>> {
 }
 
 /// Compares a statement with the journal of the source and with the target. Returns how many records it knows to be lost.
-fn compare(statement: &Value, topic: &str, written: &Contents, target: &Cluster) -> Result<u64> {
+pub(crate) fn compare(statement: &Value, topic: &str, written: &Contents, target: &Cluster) -> Result<u64> {
     let found = read(target, &[topic], Isolation::Committed)?;
     let partitions = statement["partitions"].as_array().context("no partitions")?;
     ensure!(partitions.len() == PARTITIONS as usize, "{statement:#}");

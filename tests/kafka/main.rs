@@ -45,6 +45,7 @@ mod shapes;
 mod shown_problems;
 mod sources;
 mod stored_state;
+mod switch_over;
 mod test_harness;
 mod topic_settings;
 mod truncated_logs;

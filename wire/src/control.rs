@@ -398,6 +398,8 @@ pub enum Control {
         /// Last message of one reading, which may be empty: every end that was sent is true as of this reading.
         last: bool,
     },
+    /// Receiver → sender: read the ends of the source and the committed offsets of groups now, and say them.
+    ReadSource {},
     /// Receiver → sender, before a `PartitionOpen`: time at which the partition's position was stored.
     StoredAt {
         /// Lane of the message.

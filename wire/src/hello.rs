@@ -57,6 +57,8 @@ pub const FEATURE_ACLS: u64 = 1 << 18;
 
 /// Feature: ends of the source's partitions, which the target keeps for a promotion.
 pub const FEATURE_SOURCE_ENDS: u64 = 1 << 19;
+/// Feature: the receiver asks for a reading of the source.
+pub const FEATURE_READ_SOURCE: u64 = 1 << 21;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -73,7 +75,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_FOLLOW_SETTINGS
     | FEATURE_GONE_SINCE
     | FEATURE_ACLS
-    | FEATURE_SOURCE_ENDS;
+    | FEATURE_SOURCE_ENDS
+    | FEATURE_READ_SOURCE;
 
 /// Returns the newest protocol version that both ends speak.
 ///

@@ -142,6 +142,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ("groups", Control::Groups { groups: vec![group], last: true }),
         ("acls", acls()),
         ("source-ends", source_ends()),
+        ("read-source", Control::ReadSource {}),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),

@@ -12,6 +12,7 @@ pub(super) fn promotion(promotion: &PromotionStatus) -> Option<String> {
     match state.as_str() {
         "promoted" => Some(format!("yes{since}{by}: it carries nothing any more")),
         "unfinished" => Some(format!("not completely{since}{by}: run `causeway failover` again")),
+        "switching-over" => Some("waits for a quiet source, see `causeway switch-over`".to_owned()),
         "in-progress" => Some(format!("in progress{since}{by}")),
         _ => None,
     }

@@ -1,6 +1,8 @@
 //! Promotion of a link: its target belongs to the applications from then on.
 //!
 //! - `course`: which lanes are promoted next; sans-IO
+//! - `quiet`: whether the source is quiet, and everything of it carried; sans-IO
+//! - `switch_over`: the wait for it
 //! - `task`: an attempt to promote a link, step by step
 //! - `attempt`: what is asked, and the attempt that several requests may wait for
 //! - `statement`, `losses`, `groups`: what was carried and what was not; sans-IO
@@ -15,5 +17,7 @@ mod facts;
 pub(crate) mod find;
 mod groups;
 mod losses;
+mod quiet;
 pub(crate) mod statement;
+mod switch_over;
 pub(crate) mod task;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use service::lock::Lock;
+use tokio::sync::{Notify, watch};
 use wire::control::{PartitionEnd, TopicEnds};
 use wire::ids::Position;
 use wire::partition::Partition;
@@ -21,16 +22,24 @@ pub struct EndsReading {
     /// Time of the sender's word by the receiver's clock, in ms since the Unix epoch.
     pub heard: i64,
     pub ends: Arc<BTreeMap<Partition, PartitionEnd>>,
+    /// True if the sender has more partitions than there is room for.
+    pub is_partial: bool,
 }
 
 /// Ends of the present session, or of the last one that had some.
 #[derive(Debug, Default)]
-pub(crate) struct SourceEnds(Lock<Known>);
+pub(crate) struct SourceEnds {
+    known: Lock<Known>,
+    /// Wakes the one task that waits for a reading.
+    said: Notify,
+    asked: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
     ends: Arc<BTreeMap<Partition, PartitionEnd>>,
     bytes: usize,
+    is_partial: bool,
     /// Time of the newest complete reading.
     heard: Option<i64>,
     /// A new session has begun, and has said nothing yet.
@@ -43,13 +52,13 @@ struct Known {
 impl SourceEnds {
     /// Notes that a session begins: its sender says all ends again.
     pub(crate) fn begin(&self) {
-        self.0.lock().is_new = true;
+        self.known.lock().is_new = true;
     }
 
     /// Takes a message of the sender at `now`, as far as there is room for it in `bytes_max`. Returns a reading that the
     /// lanes have to store.
     pub(crate) fn handle(&self, topics: Vec<TopicEnds>, last: bool, now: i64, bytes_max: u64) -> Option<EndsReading> {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if std::mem::take(&mut known.is_new) {
             *known = Known { given: known.given, ..Known::default() };
         }
@@ -59,22 +68,42 @@ impl SourceEnds {
             return None;
         }
         known.heard = Some(now);
+        self.said.notify_one();
         if !known.changed || now.saturating_sub(known.given) < STORE_EVERY {
             return None;
         }
         known.changed = false;
         known.given = now;
-        Some(EndsReading { heard: now, ends: Arc::clone(&known.ends) })
+        Some(known.reading(now))
+    }
+
+    /// Asks the sender of the present session for a reading.
+    pub(crate) fn ask(&self) {
+        self.asked.send_replace(());
+    }
+
+    /// Returns what changes whenever the sender is to be asked.
+    pub(crate) fn asked(&self) -> watch::Receiver<()> {
+        self.asked.subscribe()
+    }
+
+    /// Waits for a reading that was not waited for yet.
+    pub(crate) async fn said(&self) {
+        self.said.notified().await;
     }
 
     /// Returns the newest complete reading.
     pub(crate) fn newest(&self) -> Option<EndsReading> {
-        let known = self.0.lock();
-        known.heard.map(|heard| EndsReading { heard, ends: Arc::clone(&known.ends) })
+        let known = self.known.lock();
+        known.heard.map(|heard| known.reading(heard))
     }
 }
 
 impl Known {
+    fn reading(&self, heard: i64) -> EndsReading {
+        EndsReading { heard, ends: Arc::clone(&self.ends), is_partial: self.is_partial }
+    }
+
     fn add(&mut self, topic: TopicEnds, bytes_max: usize) {
         let TopicEnds { topic, ends } = topic;
         let topic: Arc<str> = topic.into();
@@ -86,6 +115,7 @@ impl Known {
             }
             let bytes = if known.contains_key(&at) { 0 } else { END_BYTES + topic.len() };
             if self.bytes + bytes > bytes_max {
+                self.is_partial = true;
                 continue;
             }
             self.bytes += bytes;

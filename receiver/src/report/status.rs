@@ -21,9 +21,9 @@ use crate::lane::memory::DecodeMemory;
 use crate::link::acls::board::{AclStatus, AclsStatus};
 use crate::link::condition;
 use crate::link::foreign::board::ForeignWrites;
-use crate::link::promotion::attempt::{FailoverAnswer, FailoverRequest};
+use crate::link::promotion::attempt::{FailoverAnswer, FailoverRequest, SwitchOverRequest};
 use crate::link::promotion::board::PromotionStatus;
-use crate::link::promotion::task::failover;
+use crate::link::promotion::task::{failover, switch_over};
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::report::readiness::Facts;
@@ -304,6 +304,12 @@ impl Board {
     pub async fn failover(&self, request: FailoverRequest) -> Result<FailoverAnswer, String> {
         let (link, services) = self.link(request.link.as_deref())?;
         failover(link, services, request).await
+    }
+
+    /// Promotes a link once everything of its source is carried and nothing is written there any more.
+    pub async fn switch_over(&self, request: SwitchOverRequest) -> Result<FailoverAnswer, String> {
+        let (link, services) = self.link(request.link.as_deref())?;
+        switch_over(link, services, request).await
     }
 
     /// Returns the link of this name, or the only one.

@@ -10,8 +10,8 @@ use service::lock::Lock;
 use service::log_limit::LogLimit;
 use service::names::is_id;
 use service::shutdown::{Phase, Shutdown};
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval};
 use transport::clock::unix_millis;
@@ -22,8 +22,8 @@ use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
     FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE,
-    FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURE_SOURCE_ENDS, FEATURES,
-    common_features,
+    FEATURE_GROUPS, FEATURE_RATE, FEATURE_READ_SOURCE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURE_SOURCE_ENDS,
+    FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -113,6 +113,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         verdicts,
         extra: ExtraChannels::new(Arc::clone(link), intake, faults_in, listener),
         tick: tokio::time::interval(Duration::from_secs(1)),
+        asked: link.source_ends.asked(),
         shutdown,
     };
     let forgetting = forgets.then(|| Forgetting::new(id, &lanes, &carried_topics, &outgoing));
@@ -181,6 +182,7 @@ struct SessionIo {
     verdicts: mpsc::Receiver<Verdict>,
     extra: ExtraChannels,
     tick: Interval,
+    asked: watch::Receiver<()>,
     shutdown: Shutdown,
 }
 
@@ -190,6 +192,8 @@ enum Event {
     /// An extra channel has ended; the message tells the sender.
     ChannelEnded(Control),
     Tick,
+    /// The sender is to read the source.
+    AskSource,
     /// The session must end.
     End(Close),
 }
@@ -208,6 +212,7 @@ impl SessionIo {
                 Some(verdict) = self.verdicts.recv() => if let Verdict::End { close, .. } = verdict {
                     return Event::End(close);
                 },
+                Ok(()) = self.asked.changed() => return Event::AskSource,
                 _ = self.tick.tick() => return Event::Tick,
                 () = self.shutdown.reached(Phase::Drain) => return Event::End(Close::normal("receiver is leaving")),
             }
@@ -295,6 +300,8 @@ impl Active {
                 }
                 Event::ChannelEnded(message) => self.send(message).await,
                 Event::Tick => self.handle_tick(&io.connection, tells).await,
+                Event::AskSource if self.features & FEATURE_READ_SOURCE != 0 => self.send(Control::ReadSource {}).await,
+                Event::AskSource => Ok(()),
                 Event::End(close) => Err(close),
             };
         }

@@ -47,7 +47,17 @@ fn wanted(queries: &[Query]) -> WantedMaps {
 impl KnownMaps {
     /// Asks the lanes. `None` if not all of them are open, or they do not answer in time.
     pub(super) async fn of_lanes(lanes: &[LaneHandle], queries: &[Query]) -> Option<Self> {
-        let wanted = Arc::new(wanted(queries));
+        Self::wanted(lanes, wanted(queries)).await
+    }
+
+    /// Asks the lanes for partitions of the source, which are in order. `None` if not all of them are open, or they do not
+    /// answer in time.
+    pub(crate) async fn of_sources(lanes: &[LaneHandle], sources: Vec<Partition>) -> Option<Self> {
+        Self::wanted(lanes, WantedMaps { sources, targets: Vec::new() }).await
+    }
+
+    async fn wanted(lanes: &[LaneHandle], wanted: WantedMaps) -> Option<Self> {
+        let wanted = Arc::new(wanted);
         let mut answers = Vec::new();
         for lane in lanes {
             let (answer, answered) = oneshot::channel();

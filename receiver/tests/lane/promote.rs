@@ -99,7 +99,7 @@ fn ends_of_the_source_survive_the_receiver() {
     let (mut lane, ..) = open(vec![stored("orders", None)]);
     let end = PartitionEnd { partition: 0, stable: Position(8), end: Position(9) };
     let ends = ["orders", "bills", "clicks"].map(|topic| (key(topic), end));
-    let reading = EndsReading { heard: 70, ends: Arc::new(BTreeMap::from(ends)) };
+    let reading = EndsReading { heard: 70, ends: Arc::new(BTreeMap::from(ends)), ..EndsReading::default() };
     lane.handle_source_ends(reading);
     assert!(lane.has_work());
     answers(&mut lane);

@@ -20,6 +20,8 @@ use crate::source::discovery;
 /// Seconds within which a backlog must be gone for its retention not to be asked for.
 const SOON: f64 = 60.0;
 
+/// Shortest pause between two measurements that the receiver asks for.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two measurements.
 const PAUSE_MAX: Duration = Duration::from_secs(6);
 
@@ -38,6 +40,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
     let mut history = History::default();
     let mut losses = Losses::default();
     let deletions = board.deletions();
+    let mut asked_for = board.asked().subscribe();
     loop {
         let asks = Arc::clone(&catalog);
         let topics = Arc::clone(&topics.borrow().topics);
@@ -85,7 +88,9 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
             }),
             Err(_) => return,
         }
-        tokio::time::sleep(pause_after(asking.elapsed())).await;
+        let pause = pause_after(asking.elapsed());
+        tokio::time::sleep(PAUSE_MIN).await;
+        let _ = tokio::time::timeout(pause - PAUSE_MIN, asked_for.changed()).await;
     }
 }
 

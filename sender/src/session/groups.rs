@@ -18,6 +18,8 @@ use crate::groups::reading::{Reading, Wanted};
 
 /// Pause between two messages: offers and acks go in between.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Shortest pause between two readings.
+const READ_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause after attempts that failed.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -34,6 +36,7 @@ impl GroupsWatch {
     async fn run(mut self) {
         let mut sent: Option<Arc<Reading>> = None;
         let mut backoff = backoff();
+        let mut asked = self.0.board.asked().subscribe();
         loop {
             let config = self.0.config.now_and_later();
             let groups = config.groups.filter();
@@ -72,9 +75,11 @@ impl GroupsWatch {
                 }
             };
             let due = (began + config.groups.interval).max(Instant::now() + pause);
+            tokio::time::sleep(READ_PAUSE).await;
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
                 _ = self.0.config.changed() => {}
+                _ = asked.changed(), if pause.is_zero() => {}
             }
         }
     }

@@ -242,14 +242,15 @@ pub(crate) struct SourceLog {
 pub(crate) type SourceEnds = BTreeMap<Partition, PartitionEnd>;
 
 impl SourceLogs {
-    /// Returns the ends of the known logs.
+    /// Returns the ends of all logs; those of logs that cannot be asked for are unknown.
     pub(crate) fn ends(&self) -> SourceEnds {
         let end = |log: &SourceLog| {
             // Each is asked of another moment: the stable end may be the later one.
             let end = log.bounds.end.max(log.stable);
             (log.at.clone(), PartitionEnd { partition: log.at.partition, stable: log.stable, end })
         };
-        self.known.iter().map(end).collect()
+        let unknown = |(at, _): &(Partition, String)| (at.clone(), PartitionEnd::unknown(at.partition));
+        self.known.iter().map(end).chain(self.waiting.iter().map(unknown)).collect()
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
         Control::Hello(hello) => check_hello(hello),
         Control::Welcome(welcome) => check_welcome(welcome),
         Control::Standby { behind } => within("instance", behind.len(), STRING_MAX),
-        Control::Clock { .. } => Ok(()),
+        Control::Clock { .. } | Control::ReadSource {} => Ok(()),
         Control::JoinChannel { channel, .. } | Control::ChannelOpen { channel } => check_further(*channel),
         Control::ChannelClosed { channel, detail } => {
             check_further(*channel)?;

@@ -94,6 +94,7 @@ control_kinds! {
     47 "→" Acls { acls, topics, groups, last };
     48 "←" Ack { lane, epoch, sequence, timing };
     49 "→" SourceEnds { topics, last };
+    50 "←" ReadSource {};
     67 "←" RateAssignment { bits_per_second };
 }
 

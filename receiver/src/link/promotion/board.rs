@@ -34,7 +34,7 @@ enum State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PromotionStatus {
-    /// State: `unknown`, `none`, `in-progress`, `unfinished` or `promoted`.
+    /// State: `unknown`, `none`, `switching-over` while a switch-over waits, `in-progress`, `unfinished` or `promoted`.
     pub state: String,
     /// Time of the promotion in ms since the Unix epoch; `null` without one.
     pub at: Option<i64>,
@@ -45,12 +45,15 @@ pub struct PromotionStatus {
 }
 
 impl PromotionBoard {
-    /// Returns the attempt that is in progress, or else the one that `begin` makes.
-    pub(crate) fn attempt(&self, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
+    /// Returns the attempt that is in progress, or else the one that `begin` makes. One that only waits makes way for one that
+    /// does not.
+    pub(crate) fn attempt(&self, waits: bool, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
         let mut known = self.0.lock();
-        match known.attempt.as_ref().filter(|attempt| !attempt.has_ended()) {
+        let present = known.attempt.as_ref().filter(|attempt| !attempt.has_ended());
+        match present.filter(|attempt| waits || !attempt.is_waiting()) {
             Some(attempt) => Arc::clone(attempt),
             None => {
+                present.into_iter().for_each(|attempt| attempt.displace());
                 let attempt = begin();
                 known.attempt = Some(Arc::clone(&attempt));
                 attempt
@@ -96,6 +99,7 @@ impl PromotionBoard {
         let state = match &known.state {
             State::Complete(_) => "promoted",
             _ if known.is_in_progress() => "in-progress",
+            _ if known.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended()) => "switching-over",
             State::Unfinished(_) => "unfinished",
             State::None => "none",
             State::Unknown => "unknown",
@@ -124,7 +128,7 @@ impl PromotionBoard {
 
 impl Known {
     fn is_in_progress(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended())
+        self.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended() && !attempt.is_waiting())
     }
 }
 

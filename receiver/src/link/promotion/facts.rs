@@ -39,6 +39,8 @@ pub(super) struct Reading {
     pub(super) ends: BTreeMap<Partition, SourceEnd>,
     pub(super) maps: Arc<KnownMaps>,
     pub(super) promoted: Option<PromotedRecord>,
+    /// Time since which nothing was written to the source.
+    pub(super) quiet_since: Option<i64>,
     pub(super) problems: Vec<String>,
 }
 
@@ -50,7 +52,8 @@ impl Reading {
             word.add_to(at.clone(), &mut ends);
         }
         let promoted = states.first().and_then(|lane| lane.promoted.clone());
-        Self { ends, maps: Arc::new(KnownMaps::of_states(states)), promoted, problems: Vec::new() }
+        let maps = Arc::new(KnownMaps::of_states(states));
+        Self { ends, maps, promoted, quiet_since: None, problems: Vec::new() }
     }
 }
 
@@ -123,7 +126,7 @@ pub(super) async fn statement(
 }
 
 fn make(link: &ServedLink, stored: &dyn StoredMaps, reading: Reading) -> Statement {
-    let Reading { mut ends, maps, promoted, mut problems } = reading;
+    let Reading { mut ends, maps, promoted, quiet_since, mut problems } = reading;
     let name = link.settings().name.clone();
     let (written, unread) = times(stored, &maps);
     if unread > 0 {
@@ -140,7 +143,7 @@ fn make(link: &ServedLink, stored: &dyn StoredMaps, reading: Reading) -> Stateme
     let made = unix_millis();
     let age = link.groups.status().age_seconds;
     let groups_heard = age.map(|seconds| made - (seconds * 1_000.0) as i64);
-    Statement { link: name, promoted, made, partitions, groups, groups_heard, problems }
+    Statement { link: name, promoted, made, quiet_since, partitions, groups, groups_heard, problems }
 }
 
 /// Reads when the last records were written. Returns the number of those that could not be read in time, too.

@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn the_newest_word_counts_with_open_transactions() {
         let end = PartitionEnd { partition: 0, stable: Position(90), end: Position(120) };
-        let reading = EndsReading { heard: 2_000, ends: Arc::new(BTreeMap::from([(at(0), end)])) };
+        let reading =
+            EndsReading { heard: 2_000, ends: Arc::new(BTreeMap::from([(at(0), end)])), ..EndsReading::default() };
         let losses = losses(Some(reading));
         assert_eq!(numbers(&losses[0]), (Some(70), Some(50), Some(2_000)));
         assert_eq!((losses[0].in_open_transactions, losses[1].in_open_transactions), (Some(30), Some(0)));

@@ -14,6 +14,9 @@ pub struct Statement {
     pub promoted: Option<PromotedRecord>,
     /// Time of the statement in ms since the Unix epoch.
     pub made: i64,
+    /// Time in ms since the Unix epoch since which nothing was written to the source as of the sender's last word, which a
+    /// switch-over waits for; `null` for a failover.
+    pub quiet_since: Option<i64>,
     /// Partitions of the source, in order of topic and number.
     pub partitions: Vec<PartitionLoss>,
     /// Offsets of consumer groups that the link has committed or could not commit, in order of group, topic and partition.

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use service::lock::Lock;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use transport::clock::unix_millis;
 use wire::close::Close;
 use wire::ids::LaneId;
 
-use super::attempt::{Attempt, FailoverAnswer, FailoverRequest};
+use super::attempt::{Attempt, FailoverAnswer, FailoverRequest, Progress, SwitchOverRequest};
 use super::course::Course;
 use super::facts::{self, Reading, kept};
 use super::statement::Statement;
+use super::switch_over::{self, Terms};
 use crate::groups::GroupServices;
 use crate::groups::task::last_round;
 use crate::lane::OpenError;
@@ -43,23 +43,45 @@ pub(crate) async fn failover(
         return facts::dry_run(&link, &services).await;
     }
     let record = PromotedRecord::first(unix_millis(), request.by, request.reason);
-    begin(&link, &services, Some(record)).answer().await
+    begin(&link, &services, Some(record), None).answer().await
+}
+
+/// Answers a request. Error: a sentence that says why the link is not switched over.
+pub(crate) async fn switch_over(
+    link: Arc<ServedLink>,
+    services: Arc<GroupServices>,
+    request: SwitchOverRequest,
+) -> Result<FailoverAnswer, String> {
+    let time = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(|error| format!("{seconds} s: {error}"));
+    let terms = Terms { quiet: time(request.quiet_seconds)?, within: time(request.within_seconds)? };
+    let record = PromotedRecord::first(unix_millis(), request.by, request.reason);
+    begin(&link, &services, Some(record), Some(terms)).answer().await
 }
 
 /// Finishes a promotion that the state of the link has, and that may not be complete.
 pub(crate) fn finish(link: &Arc<ServedLink>, services: &Arc<GroupServices>) {
     if !link.promotion.is_complete() {
-        begin(link, services, None);
+        begin(link, services, None, None);
     }
 }
 
-fn begin(link: &Arc<ServedLink>, services: &Arc<GroupServices>, record: Option<PromotedRecord>) -> Arc<Attempt> {
-    link.promotion.attempt(|| {
+/// Joins the attempt in progress, or begins one. With `terms` it waits until the source is quiet.
+fn begin(
+    link: &Arc<ServedLink>,
+    services: &Arc<GroupServices>,
+    record: Option<PromotedRecord>,
+    terms: Option<Terms>,
+) -> Arc<Attempt> {
+    link.promotion.attempt(terms.is_some(), || {
         let (ended, outcome) = watch::channel(None);
-        let step = Arc::new(Lock::new(String::new()));
-        let promotion = Promotion { link: Arc::clone(link), services: Arc::clone(services), step: Arc::clone(&step) };
+        let progress = Progress::new(terms.is_some());
+        let noted = Arc::clone(&progress);
+        let promotion = Promotion { link: Arc::clone(link), services: Arc::clone(services), progress };
         tokio::spawn(async move {
-            let result = promotion.run(record).await;
+            let result = match terms {
+                Some(terms) => promotion.switch_over(record, terms).await,
+                None => promotion.run(record, None).await,
+            };
             let name = &promotion.link.settings().name;
             match &result {
                 Ok(_) => tracing::info!(link = name, "link is promoted"),
@@ -67,18 +89,32 @@ fn begin(link: &Arc<ServedLink>, services: &Arc<GroupServices>, record: Option<P
             }
             ended.send_replace(Some(result));
         });
-        Arc::new(Attempt::new(step, outcome))
+        Arc::new(Attempt::new(noted, outcome))
     })
 }
 
 struct Promotion {
     link: Arc<ServedLink>,
     services: Arc<GroupServices>,
-    step: Arc<Lock<String>>,
+    progress: Arc<Progress>,
 }
 
 impl Promotion {
-    async fn run(&self, record: Option<PromotedRecord>) -> Result<FailoverAnswer, String> {
+    /// Waits until the source is quiet, and promotes the link then. A link that is promoted already is only finished.
+    async fn switch_over(&self, record: Option<PromotedRecord>, terms: Terms) -> Result<FailoverAnswer, String> {
+        self.set_step("reading the state of the link");
+        let first = facts::read_first(&self.link, &self.services, 1).await?.unwrap_or_default();
+        let is_promoted = first.iter().any(|lane| lane.promoted.is_some());
+        if is_promoted {
+            self.progress.finish();
+            return self.run(record, None).await;
+        }
+        let since = switch_over::wait_until_quiet(&self.link, terms, &self.progress).await?;
+        self.run(record, Some(since)).await
+    }
+
+    /// Promotes the link; since `quiet_since`, in ms since the Unix epoch, nothing was written to the source.
+    async fn run(&self, record: Option<PromotedRecord>, quiet_since: Option<i64>) -> Result<FailoverAnswer, String> {
         let asked = record.clone();
         let states = self.promote_lanes(record).await?;
         let stored = states.first().and_then(|lane| lane.promoted.clone()).ok_or("lane 0 has no promotion")?;
@@ -87,7 +123,7 @@ impl Promotion {
             self.link.promotion.set(Some(stored), true);
             return Ok(FailoverAnswer { already, statement: Some(statement), ..FailoverAnswer::default() });
         }
-        let mut reading = Reading::of(states);
+        let mut reading = Reading { quiet_since, ..Reading::of(states) };
         self.set_step("committing offsets of consumer groups");
         let groups = self.finish_groups(&reading.maps).await;
         let unfinished =
@@ -104,7 +140,7 @@ impl Promotion {
     }
 
     fn set_step(&self, step: impl Into<String>) {
-        *self.step.lock() = step.into();
+        self.progress.set_step(step);
     }
 
     /// Promotes lane 0, and then all others at the same time. Returns their final states.
