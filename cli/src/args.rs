@@ -182,7 +182,8 @@ statement as it would be now and changes nothing.
 Examples:
   causeway failover --link fra-to-sin --dry-run
   causeway failover --link fra-to-sin --reason 'flood in Frankfurt'
-  causeway failover --link fra-to-sin --config receiver.toml --json | jq '.partitions[]'";
+  causeway failover --link fra-to-sin --config receiver.toml --json | jq '.partitions[]'
+  causeway failover --link fra-to-sin --config receiver.toml --without-receiver";
 
 const SWITCH_OVER: &str = "\
 Moves the applications of a link to its target without loss: for a migration or maintenance. Ask the
@@ -396,6 +397,9 @@ pub(crate) struct Failover {
     /// State what would be lost now, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do it in this process, with the `--config` of a receiver: no receiver of the link runs
+    #[arg(long, requires = "config")]
+    pub(crate) without_receiver: bool,
     /// Longest wait for the receiver
     #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = wire::units::parse_duration)]
     pub(crate) timeout: Duration,

@@ -1,5 +1,7 @@
 //! `causeway failover` and `causeway switch-over`: promote a link at its receiver, and print what is lost.
 
+mod own_receiver;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use service::format::{duration, grouped};
 use crate::admin::{self, AdminPort};
 use crate::args;
 use crate::exit::Failure;
+use own_receiver::OwnReceiver;
 
 /// The time for one answer: a receiver says within 6 s which step is in progress.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,14 +25,19 @@ const BY_MAX: usize = 64;
 
 /// Asks for a promotion, or for what would be lost.
 pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
-    let port = AdminPort::new(&arguments.admin, admin::RECEIVER, TIMEOUT)?;
     let request = FailoverRequest {
         link: Some(arguments.link.clone()),
         by: user(),
         reason: arguments.reason.clone().unwrap_or_default(),
         dry_run: arguments.dry_run,
     };
-    follow(&Asked { port, endpoint: "failover", json: arguments.json, within: arguments.timeout }, &request)
+    let asked = Asked { json: arguments.json, within: arguments.timeout, is_lossless: false };
+    if let Some(file) = arguments.admin.config.as_ref().filter(|_| arguments.without_receiver) {
+        let own = OwnReceiver::start(file)?;
+        return asked.follow(|| own.ask(&request), Failure::failed);
+    }
+    let port = AdminPort::new(&arguments.admin, admin::RECEIVER, TIMEOUT)?;
+    asked.follow(|| ask(&port, "failover", &request), |words| port.failed(words))
 }
 
 /// Asks for a promotion of which the source has everything carried.
@@ -44,45 +52,57 @@ pub(crate) fn switch_over(arguments: &args::SwitchOver) -> Result<(), Failure> {
     };
     // The receiver itself keeps to the time; what follows afterwards is not cut short.
     let within = arguments.timeout + PROMOTED_WITHIN;
-    follow(&Asked { port, endpoint: "switch-over", json: arguments.json, within }, &request)
+    let asked = Asked { json: arguments.json, within, is_lossless: true };
+    asked.follow(|| ask(&port, "switch-over", &request), |words| port.failed(words))
+}
+
+fn ask(port: &AdminPort, endpoint: &str, request: &impl Serialize) -> Result<FailoverAnswer, Failure> {
+    let answer = port.post(endpoint, request)?;
+    serde_json::from_str(&answer).map_err(|error| port.failed(error))
 }
 
 /// A promotion that is asked for.
 struct Asked {
-    port: AdminPort,
-    endpoint: &'static str,
     json: bool,
     /// Longest wait.
     within: Duration,
+    /// Anything that is missing is a failure.
+    is_lossless: bool,
 }
 
-/// Asks again until there is a statement, and prints it.
-fn follow(asked: &Asked, request: &impl Serialize) -> Result<(), Failure> {
-    let port = &asked.port;
-    let began = Instant::now();
-    let mut has_waited = false;
-    let mut shown = String::new();
-    loop {
-        let answer = port.post(asked.endpoint, request)?;
-        let answer: FailoverAnswer = serde_json::from_str(&answer).map_err(|error| port.failed(error))?;
-        if let Some(statement) = &answer.statement {
-            // What this command itself has waited for was not done before.
-            let already = answer.already && !has_waited;
-            print(asked.json, already, statement).map_err(Failure::failed)?;
-            let left =
-                answer.unfinished.map(|left| port.failed(format!("every lane is promoted, but {left}; ask again")));
-            return left.map_or(Ok(()), Err);
-        }
-        let step = answer.step.unwrap_or_default();
-        if began.elapsed() > asked.within {
-            let waited = duration(began.elapsed().as_secs_f64());
-            let words = format!("after {waited} the receiver is still {step}; it continues, and asking again is safe");
-            return Err(port.failed(words));
-        }
-        has_waited = true;
-        if shown != step {
-            eprintln!("{step} ...");
-            shown = step;
+impl Asked {
+    /// Asks again until there is a statement, and prints it. `failed` makes the failure of these words.
+    fn follow(
+        &self,
+        ask: impl Fn() -> Result<FailoverAnswer, Failure>,
+        failed: impl Fn(String) -> Failure,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let mut has_waited = false;
+        let mut shown = String::new();
+        loop {
+            let answer = ask()?;
+            if let Some(statement) = &answer.statement {
+                // What this command itself has waited for was not done before.
+                let already = answer.already && !has_waited;
+                print(self.json, already, statement).map_err(Failure::failed)?;
+                if let Some(left) = answer.unfinished {
+                    return Err(failed(format!("every lane is promoted, but {left}; ask again")));
+                }
+                let missing = answer.missing.filter(|_| self.is_lossless);
+                return missing.map_or(Ok(()), |missing| Err(failed(format!("it is promoted, and {missing}"))));
+            }
+            let step = answer.step.unwrap_or_default();
+            if began.elapsed() > self.within {
+                let waited = duration(began.elapsed().as_secs_f64());
+                let words = format!("after {waited} it is still {step}; asking again is safe");
+                return Err(failed(words));
+            }
+            has_waited = true;
+            if shown != step {
+                eprintln!("{step} ...");
+                shown = step;
+            }
         }
     }
 }
@@ -162,8 +182,10 @@ fn row(partition: &PartitionLoss) -> String {
     let number = |value: Option<u64>| value.map_or_else(|| "unknown".to_owned(), grouped);
     let carried = partition.carried_to.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string());
     let halt = partition.halt.as_ref().map(|halt| format!(" halted: {halt}")).unwrap_or_default();
+    let skipped =
+        if partition.skipped > 0 { format!(" left out: {}", grouped(partition.skipped)) } else { String::new() };
     format!(
-        "{:<40} {carried:>14} {:>20} {:>14} {:>12} {:>20}{halt}",
+        "{:<40} {carried:>14} {:>20} {:>14} {:>12} {:>20}{skipped}{halt}",
         format!("{}/{}", partition.topic, partition.partition),
         time(partition.last_written),
         number(partition.not_carried),
@@ -200,6 +222,7 @@ mod tests {
             not_carried: Some(12),
             in_open_transactions: Some(2),
             unknown_since: Some(1_700_000_000_500),
+            skipped: 7,
             halt: None,
         };
         let unknown = PartitionLoss { topic: "bills".to_owned(), ..PartitionLoss::default() };
@@ -232,7 +255,10 @@ mod tests {
              before, what it got since is unknown"
         );
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(lines[5]), ["orders/3", "70000", "2023-11-14T22:13:20Z", "12", "2", "2023-11-14T22:13:20Z"]);
+        assert_eq!(
+            words(lines[5]),
+            ["orders/3", "70000", "2023-11-14T22:13:20Z", "12", "2", "2023-11-14T22:13:20Z", "left", "out:", "7"]
+        );
         assert_eq!(words(lines[6]), ["bills/0", "nothing", "unknown", "unknown", "unknown", "unknown"]);
         assert_eq!(lines[9], "billing fra.orders/3@69999 reads again: 0 offsets (synced)");
     }

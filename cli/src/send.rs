@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use kafka::Properties;
 use prometheus_client::registry::Registry;
+use receiver::PromotedLinks;
 use sender::config::Config;
-use sender::{Dependencies, Report, StopReason};
+use sender::{Dependencies, PromotedState, Report, StopReason};
 use serde_json::{Value, json};
 use service::admin::{Admin, Outcome};
 use service::live::Live;
 use service::shutdown::Shutdown;
 use transport::io_threads::IoThreads;
+use wire::returning::PromotedLink;
 
 use crate::exit::Failure;
 use crate::process::{Answers, Process, parsed};
@@ -29,8 +31,22 @@ impl Process for Config {
         report: Arc<Report>,
         shutdown: Shutdown,
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
-        let dependencies = Dependencies::kafka(&config.now(), properties)?;
+        let now = config.now();
+        let read = || {
+            PromotedLinks::new(properties, &now.link).map(|links| Arc::new(Brought(links)) as Arc<dyn PromotedState>)
+        };
+        let promoted = now.source.promoted_link.as_ref().map(|_| read()).transpose()?;
+        let dependencies = Dependencies { promoted, ..Dependencies::kafka(&now, properties)? };
         Ok(async { sender::run(config, dependencies, report, shutdown).await.map_err(Failure::from) })
+    }
+}
+
+/// What a promoted link has stored in the source cluster, which was its target.
+struct Brought(PromotedLinks);
+
+impl PromotedState for Brought {
+    fn read(&self, link: &str) -> Result<PromotedLink, String> {
+        self.0.read(link)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod carried_topics;
 pub(crate) mod creation;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub(crate) mod returns;
 pub(crate) mod targets;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Position, Slot, TopicId};
 use wire::origin::Origin;
 
+use crate::join::returns::Returning;
 use crate::link::announced::Room;
 use crate::target::TargetPartition;
 use crate::target::map::PartitionMap;
@@ -31,6 +33,8 @@ pub struct Offered {
     pub target: Result<OfferedTarget, HaltRecord>,
     /// Policy of the sender that leaves out records which the target refuses; without one, the partition halts.
     pub skips_refused: Option<Arc<str>>,
+    /// Where the partition begins if a promoted link brought it to the source.
+    pub returning: Option<Returning>,
     /// Memory of the offer, in use until it is answered.
     pub room: Option<Room>,
     /// The offer had to wait for a partition that another lane had when the clusters were asked.
@@ -78,6 +82,13 @@ impl Offered {
     /// Returns whether the partition may join only if the link has carried it.
     pub fn is_carried_only(&self) -> bool {
         is_carried_only(&self.partition)
+    }
+
+    /// Returns the jump with which the partition begins, for the log of jumps.
+    pub fn logged_jump(&self) -> Option<Jump> {
+        let target = self.target.as_ref().ok();
+        let returning = || self.returning.as_ref().zip(target).and_then(|(returning, target)| returning.jump(target));
+        self.partition.jump.clone().or_else(returning)
     }
 
     pub fn target_partition(&self) -> Option<&TargetPartition> {
@@ -229,6 +240,19 @@ impl Offered {
         Ok(())
     }
 
+    /// Checks that the target is empty, or is the log from which a promoted link brought the records.
+    fn check_unwritten(&self, lane: &LaneRecord, target: &OfferedTarget) -> Result<(), HaltRecord> {
+        match &self.returning {
+            Some(returning) => returning.check(target, &lane.target_cluster),
+            None if target.end > Position(0) => {
+                let detail =
+                    format!("{} holds records up to {} that this link did not write", target.partition, target.end);
+                Err(HaltRecord::new(HaltReason::TargetNotEmpty, detail))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn begin(
         &self,
         lane: &LaneRecord,
@@ -238,18 +262,28 @@ impl Offered {
         jump: Option<&Jump>,
     ) -> Answer {
         let offered = &self.partition;
-        if target.end > Position(0) && jump.is_none_or(|jump| jump.accepts != Accepts::Target) {
-            let detail =
-                format!("{} holds records up to {} that this link did not write", target.partition, target.end);
-            return halt(HaltReason::TargetNotEmpty, detail);
+        let jump_to = jump.filter(|jump| jump.to.0 >= 0);
+        if jump.is_none_or(|jump| jump.accepts != Accepts::Target)
+            && let Err(refused) = self.check_unwritten(lane, target)
+        {
+            return Answer::Halt(refused);
         }
-        if let Some(jump) = jump.filter(|jump| jump.to.0 >= 0 && !has(offered, jump.to)) {
+        if let Some(jump) = jump_to.filter(|jump| !has(offered, jump.to)) {
             return not_in_log(offered, jump);
+        }
+        let returns_at = self.returning.as_ref().map(|returning| returning.begins);
+        if let Some(begins) = returns_at.filter(|begins| jump_to.is_none() && !has(offered, *begins)) {
+            let OfferedPartition { log_start, log_end, .. } = offered;
+            let detail = format!("source log goes from {log_start} to {log_end}, next wanted is {begins}");
+            let reason = if begins < *log_start { HaltReason::RetentionOvertook } else { HaltReason::Truncated };
+            return halt(reason, detail);
         }
         // A new partition of a topic that was matched before is carried from its start.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
         let position = match lane.filter_hash {
-            _ if jump.is_some_and(|jump| jump.to.0 >= 0) => jump.map_or(offered.start, |jump| jump.to),
+            _ if jump_to.is_some() || returns_at.is_some() => {
+                jump_to.map(|jump| jump.to).or(returns_at).unwrap_or(offered.start)
+            }
             None => offered.start,
             Some(stored) if stored == filter_hash || carried => offered.log_start,
             Some(_) => offered.start,
@@ -322,233 +356,4 @@ impl PartitionRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use wire::ids::Epoch;
-
-    const FILTER: u64 = 7;
-
-    fn offered() -> Offered {
-        Offered {
-            partition: OfferedPartition {
-                slot: Slot(0),
-                topic: "orders".to_owned(),
-                partition: 3,
-                topic_id: TopicId([1; 16]),
-                partitions: 4,
-                log_start: Position(10),
-                log_end: Position(100),
-                start: Position(100),
-                jump: None,
-            },
-            target: Ok(OfferedTarget {
-                partition: TargetPartition { topic: "fra.orders".into(), partition: 3 },
-                topic_id: TopicId([2; 16]),
-                end: Position(0),
-                clusters: ["s".to_owned()].into(),
-            }),
-            skips_refused: None,
-            room: None,
-            was_deferred: false,
-        }
-    }
-
-    fn lane(filter_hash: Option<u64>) -> LaneRecord {
-        LaneRecord {
-            link: "l".into(),
-            lanes: 1,
-            lane_hash: "h".into(),
-            epoch: Epoch(1),
-            source_cluster: "s".into(),
-            target_cluster: "t".into(),
-            filter_hash,
-            sender: "a".into(),
-            classes: vec![],
-        }
-    }
-
-    fn begun(offered: &Offered, filter_hash: Option<u64>, carried: bool) -> PartitionRecord {
-        match offered.answer(None, &lane(filter_hash), FILTER, Some(carried)) {
-            Answer::Begin(record) => *record,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn halted(answer: Answer) -> String {
-        match answer {
-            Answer::Halt(halt) => halt.reason,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_start_policy_applies_to_first_starts_and_new_topics() {
-        let offered = offered();
-        assert_eq!(begun(&offered, None, false).position, Position(100), "first start");
-        assert_eq!(
-            begun(&offered, Some(FILTER), false).position,
-            Position(10),
-            "same filter: a new topic or partition"
-        );
-        assert_eq!(begun(&offered, Some(FILTER + 1), true).position, Position(10), "carried already: a new partition");
-        assert_eq!(begun(&offered, Some(FILTER + 1), false).position, Position(100), "newly matched");
-    }
-
-    #[test]
-    fn a_topic_of_unknown_origin_joins_only_where_it_was_carried() {
-        let stored = begun(&offered(), None, false);
-        let mut unsure = offered();
-        unsure.partition.jump = Some(Jump::carried_only());
-        assert_eq!(halted(unsure.answer(None, &lane(None), FILTER, None)), "origin-unknown");
-        unsure.partition.log_start = Position(0);
-        assert_eq!(unsure.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None), Answer::Resume);
-        let kept = PartitionRecord { halt: Some(HaltRecord::new(HaltReason::Corrupt, "a batch")), ..stored.clone() };
-        assert_eq!(
-            halted(unsure.answer(Some(&kept), &lane(Some(FILTER)), FILTER, None)),
-            "corrupt",
-            "it lifts no halt"
-        );
-        unsure.partition.topic_id = TopicId([9; 16]);
-        assert_eq!(halted(unsure.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)), "topic-recreated");
-    }
-
-    #[test]
-    fn no_position_is_decided_before_all_lanes_were_read() {
-        assert_eq!(offered().answer(None, &lane(None), FILTER, None), Answer::Wait);
-    }
-
-    #[test]
-    fn a_target_with_other_records_halts() {
-        let mut offered = offered();
-        offered.target.as_mut().expect("there").end = Position(1);
-        assert_eq!(halted(offered.answer(None, &lane(None), FILTER, Some(false))), "target-not-empty");
-    }
-
-    #[test]
-    fn a_log_that_does_not_fit_the_stored_position_halts() {
-        let stored =
-            PartitionRecord { position: Position(50), target_end: Position(40), ..begun(&offered(), None, false) };
-        let answer = |change: &dyn Fn(&mut Offered)| {
-            let mut offered = offered();
-            offered.target.as_mut().expect("there").end = Position(40);
-            change(&mut offered);
-            offered.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)
-        };
-        assert_eq!(answer(&|_| ()), Answer::Resume);
-        assert_eq!(halted(answer(&|o| o.partition.topic_id = TopicId([9; 16]))), "topic-recreated");
-        assert_eq!(halted(answer(&|o| o.partition.log_start = Position(51))), "retention-overtook");
-        assert_eq!(halted(answer(&|o| o.partition.log_end = Position(49))), "truncated");
-        let replace = |o: &mut Offered| o.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
-        assert_eq!(halted(answer(&replace)), "target-replaced");
-        let truncate = |o: &mut Offered| o.target.as_mut().expect("there").end = Position(39);
-        assert_eq!(halted(answer(&truncate)), "target-replaced");
-    }
-
-    fn jumping(expected: i64, to: i64, accepts: Accepts) -> Offered {
-        let mut offered = offered();
-        let jump = Jump { expected: Position(expected), to: Position(to), accepts, asked: 0, reason: "test".into() };
-        offered.partition.jump = Some(jump);
-        offered.target.as_mut().expect("there").end = Position(40);
-        offered
-    }
-
-    fn halted_at(position: i64, reason: HaltReason) -> PartitionRecord {
-        let halt = Some(HaltRecord::new(reason, "as stored"));
-        PartitionRecord {
-            position: Position(position),
-            target_end: Position(40),
-            halt,
-            ..begun(&offered(), None, false)
-        }
-    }
-
-    fn moved(offered: &Offered, stored: &PartitionRecord) -> PartitionRecord {
-        match offered.answer(Some(stored), &lane(Some(FILTER)), FILTER, None) {
-            Answer::Begin(record) => *record,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_stored_halt_stays_until_a_jump_lifts_it() {
-        let stored = halted_at(50, HaltReason::RecordRejected);
-        let mut plain = jumping(50, 50, Accepts::Nothing);
-        let record = moved(&plain, &stored);
-        assert_eq!((record.halt, record.position, record.skipped), (None, Position(50), 0));
-        plain.partition.jump = None;
-        assert_eq!(halted(plain.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)), "record-rejected");
-        let record = moved(&jumping(50, 51, Accepts::Nothing), &stored);
-        assert_eq!((record.halt, record.position, record.skipped), (None, Position(51), 1), "exactly one is skipped");
-        let record = moved(&jumping(50, 20, Accepts::Nothing), &stored);
-        assert_eq!((record.position, record.skipped), (Position(20), 0), "back again");
-    }
-
-    #[test]
-    fn a_jump_that_does_not_fit_the_stored_state_is_refused() {
-        let stored = halted_at(50, HaltReason::RecordRejected);
-        let answer = |offered: &Offered| halted(offered.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None));
-        assert_eq!(answer(&jumping(49, 51, Accepts::Nothing)), "jump-refused");
-        assert_eq!(answer(&jumping(50, 9, Accepts::Nothing)), "jump-refused", "below the log");
-        assert_eq!(answer(&jumping(50, 101, Accepts::Nothing)), "jump-refused", "beyond the log");
-        let mut recreated = jumping(50, 10, Accepts::Nothing);
-        recreated.partition.topic_id = TopicId([9; 16]);
-        assert_eq!(answer(&recreated), "topic-recreated");
-        let mut truncated = jumping(50, 50, Accepts::NewIncarnation);
-        truncated.target.as_mut().expect("there").end = Position(39);
-        assert_eq!(answer(&truncated), "target-replaced");
-        let unknown = jumping(50, 51, Accepts::Nothing);
-        assert_eq!(halted(unknown.answer(None, &lane(None), FILTER, Some(false))), "jump-refused");
-    }
-
-    #[test]
-    fn a_jump_that_was_applied_before_only_joins() {
-        let done = PartitionRecord { halt: None, ..halted_at(51, HaltReason::RecordRejected) };
-        let again = jumping(50, 51, Accepts::Nothing);
-        assert_eq!(again.answer(Some(&done), &lane(Some(FILTER)), FILTER, None), Answer::Resume);
-    }
-
-    #[test]
-    fn an_accepted_incarnation_replaces_any_stored_halt() {
-        let stored = PartitionRecord { leader_epoch: 7, ..halted_at(50, HaltReason::Truncated) };
-        let mut offered = jumping(50, 10, Accepts::NewIncarnation);
-        offered.partition.topic_id = TopicId([9; 16]);
-        let record = moved(&offered, &stored);
-        let expected = (TopicId([9; 16]), Position(10), -1, 0);
-        assert_eq!((record.topic_id, record.position, record.leader_epoch, record.skipped), expected);
-        offered.partition.jump = None;
-        assert_eq!(halted(offered.answer(Some(&stored), &lane(None), FILTER, None)), "topic-recreated");
-    }
-
-    #[test]
-    fn the_same_topic_is_not_carried_from_its_start_again() {
-        let stored = halted_at(50, HaltReason::TopicRecreated);
-        let answer =
-            |to| jumping(50, to, Accepts::NewIncarnation).answer(Some(&stored), &lane(Some(FILTER)), FILTER, None);
-        assert_eq!(halted(answer(10)), "jump-refused");
-        assert!(matches!(answer(50), Answer::Begin(record) if record.halt.is_none()), "it continues at its position");
-    }
-
-    #[test]
-    fn an_adopted_target_is_written() {
-        let adopting = jumping(-1, -1, Accepts::Target);
-        let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
-        assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
-        let at = |to| jumping(-1, to, Accepts::Target).answer(None, &lane(Some(FILTER)), FILTER, Some(false));
-        assert!(matches!(at(60), Answer::Begin(record) if record.position == Position(60)), "at its former position");
-        assert_eq!(halted(at(101)), "jump-refused", "beyond the log");
-        let again = adopting.answer(Some(&record), &lane(Some(FILTER)), FILTER, None);
-        assert_eq!(again, Answer::Resume, "its commit was unknown, and happened");
-        let stored = PartitionRecord { target_end: Position(400), ..halted_at(50, HaltReason::TargetReplaced) };
-        let mut adopting = jumping(50, 50, Accepts::Target);
-        adopting.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
-        let record = moved(&adopting, &stored);
-        assert_eq!((record.target_topic_id, record.target_end), (TopicId([9; 16]), Position(40)));
-        adopting.partition.log_start = Position(60);
-        let record = moved(&adopting, &stored);
-        assert_eq!((record.position, record.skipped), (Position(50), 0), "nothing is skipped without a request");
-        let joins = PartitionRecord { target_end: Position(0), ..record };
-        adopting.partition.jump = None;
-        let answer = adopting.answer(Some(&joins), &lane(Some(FILTER)), FILTER, None);
-        assert_eq!(halted(answer), "retention-overtook");
-    }
-}
+mod tests;

@@ -68,7 +68,7 @@ pub(crate) mod terms;
 pub(crate) mod timings;
 mod transaction;
 mod unauthorized_partition;
-mod uncovered;
+pub(crate) mod uncovered;
 mod waiting_ends;
 
 pub use claims::Claim;

@@ -21,6 +21,7 @@ mod groups;
 mod join;
 mod lane;
 mod link;
+mod promoted_link;
 mod report;
 mod run;
 mod session;
@@ -38,6 +39,7 @@ pub use link::promotion::attempt::{FailoverAnswer, FailoverRequest, SwitchOverRe
 pub use link::promotion::board::PromotionStatus;
 pub use link::promotion::course::Course;
 pub use link::promotion::statement::{GroupResume, PartitionLoss, Statement};
+pub use promoted_link::{PromotedLinks, brought};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
 pub use translate::{PartitionOffset, Place, TranslateRequest, Translation, TranslationState};

@@ -31,6 +31,8 @@ pub enum Start {
     Latest,
     /// The first record stamped at or after this time, in ms since the Unix epoch.
     Timestamp(i64),
+    /// After the last record that the promoted link brought; the oldest record in other partitions.
+    Promotion,
 }
 
 impl Configuration for Config {
@@ -42,6 +44,7 @@ impl Configuration for Config {
         // On their own, so that they are reported even if something else is wrong too.
         check_memory(document);
         check_topics(document);
+        check_promotion(document);
         config
     }
 
@@ -88,6 +91,17 @@ fn check_memory(document: &Document<'_>) {
     }
 }
 
+/// Refuses a promoted link without its start, and the other way around.
+fn check_promotion(document: &Document<'_>) {
+    let Ok(source) = document.read::<SourceConfig>() else { return };
+    let message = match (source.start == Start::Promotion, &source.promoted_link) {
+        (true, None) => "`source.start` is \"promotion\": name the promoted link in `source.promoted_link`",
+        (false, Some(_)) => "with `source.promoted_link`, `source.start` must be \"promotion\"",
+        _ => return,
+    };
+    document.table("source").refuse("promoted_link", message.to_owned());
+}
+
 /// Refuses a topic that one list names and the other takes back.
 fn check_topics(document: &Document<'_>) {
     let Ok(source) = document.read::<SourceConfig>() else { return };
@@ -113,8 +127,9 @@ impl Setting for Start {
         match written.as_str() {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
+            "promotion" => Ok(Self::Promotion),
             time => time.parse::<jiff::Timestamp>().map(|time| Self::Timestamp(time.as_millisecond())).map_err(|_| {
-                let hint = "write \"earliest\", \"latest\" or a time with its offset, such as \"2026-01-31T06:00:00Z\"";
+                let hint = "write \"earliest\", \"latest\", \"promotion\" or a time with its offset, such as \"2026-01-31T06:00:00Z\"";
                 Rejection::because(format!("\"{written}\" is no start; {hint}"))
             }),
         }

@@ -46,6 +46,7 @@ pub use source::discovery::{Discovered, TopicLister, Topics, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
 pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
+pub use source::promotion::{PromotedState, Promotion};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.

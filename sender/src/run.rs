@@ -38,6 +38,7 @@ use crate::source::Source;
 use crate::source::discovery::{self, Discovered, ListError, TopicLister, TopicWatcher};
 use crate::source::kafka::KafkaSource;
 use crate::source::origins::reading::{KafkaStateLog, StateLog};
+use crate::source::promotion::{PromotedState, Promotion};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only an operator can help: a certificate, a name, or a receiver with a bug.
@@ -55,6 +56,8 @@ pub struct Dependencies<S> {
     pub sockets: Arc<dyn Sockets>,
     /// Reader of the state topics that other links keep in the source cluster.
     pub states: Arc<dyn StateLog>,
+    /// Reader of what a promoted link brought to the source; `None` where no topics go back.
+    pub promoted: Option<Arc<dyn PromotedState>>,
 }
 
 impl Dependencies<KafkaSource> {
@@ -66,6 +69,7 @@ impl Dependencies<KafkaSource> {
             catalog: Arc::new(KafkaCatalog::start(properties, &config.link)?),
             sockets: Arc::new(SystemSockets),
             states: Arc::new(KafkaStateLog::new(properties, &config.link)),
+            promoted: None,
         })
     }
 }
@@ -96,8 +100,10 @@ pub(crate) async fn run<S: Source>(
     let topics = board.topics().subscribe();
     let publisher = Arc::clone(&board);
     let report = move |trouble| publisher.publish(|published| published.discovery_trouble = trouble);
-    tasks.spawn(discovery::watch(watcher, board.topics().clone(), report));
+    tasks.spawn(discovery::watch(watcher, board.topics().clone(), board.asked().subscribe(), report));
     tasks.spawn(renew(live.clone(), sockets, flow, dialer_in));
+    let promoted_link = config.source.promoted_link.as_deref();
+    let promotion = promoted_link.zip(dependencies.promoted).map(|(link, state)| Promotion::new(link, state));
     let (mut lanes, mut failed) = LaneThreads::new(&config, dependencies.source, &board.rates());
     lanes.start(derived::lanes(&config))?;
     let mut sender = SenderLoop {
@@ -109,6 +115,7 @@ pub(crate) async fn run<S: Source>(
             start: config.source.start,
             deletions: board.deletions(),
             policies: Arc::new(config.policies.clone()),
+            promotion,
         },
         config,
         dialer,

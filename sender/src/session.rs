@@ -37,7 +37,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::halt::{HaltReason, is_word};
-use wire::hello::{FEATURE_FORGET, FEATURE_SKIP_REFUSED};
+use wire::hello::{FEATURE_FORGET, FEATURE_RETURNS, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 use wire::units::Rate;
@@ -136,6 +136,8 @@ impl Session<'_> {
         if welcome.features & FEATURE_SKIP_REFUSED == 0 {
             offering.policies = Arc::default();
         }
+        let returns = welcome.features & FEATURE_RETURNS != 0;
+        offering.promotion = offering.promotion.map(|promotion| promotion.in_session(returns));
         let offering = tokio::spawn(offering.run(dues_out, self.topics.clone(), outgoing.clone()));
         let tasks = self.watch_source(&welcome, &outgoing);
         let (faults_in, faults) = mpsc::channel(1);

@@ -5,6 +5,7 @@ mod descriptions;
 pub(crate) mod discovery;
 pub(crate) mod kafka;
 pub(crate) mod origins;
+pub(crate) mod promotion;
 
 use ::kafka::KafkaError;
 use service::bell::Bell;

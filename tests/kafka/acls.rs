@@ -276,7 +276,15 @@ fn rights_of_readers_follow_and_leave_again() -> Result<()> {
     ensure!(took < INTERVAL * 2 + Duration::from_secs(8), "{took:?}");
     ensure!(!can_read(world.target(), "alice", &topic)?, "alice still reads");
     ensure!(can_read(world.target(), "carol", &topic)?, "another's rule was taken away");
-    verify_status(&receiver)
+    verify_status(&receiver)?;
+
+    // From the promotion on applications write.
+    ensure!(!can_write(world.target(), "alice", &topic)?, "alice can write before the link is promoted");
+    let link = world.files.sender.get("", "link").context("no link")?.trim_matches('"').to_owned();
+    run_at(&receiver, &["failover", "--link", &link])?.expect(0, "was promoted")?;
+    wait_for_state(&receiver, &format!("allow User:alice Write on topic {topic}"), "made")?;
+    ensure!(can_write(world.target(), "alice", &topic)?, "alice cannot write after the promotion");
+    Ok(())
 }
 
 /// Ensures what status and metrics say at the end.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::admin::committed;
 use harness::cluster::Cluster;
-use harness::command::{Exit, run_at};
+use harness::command::{Exit, run, run_at};
 use harness::files::LinkFiles;
 use harness::journal::Load;
 use harness::pair::Pair;
@@ -42,7 +42,7 @@ pub(crate) fn wait_for_commits(receiver: &Process, count: u64) -> Result<()> {
 }
 
 /// Returns where the logs of a topic end, records of open transactions and markers included.
-fn ends(cluster: &Cluster, topic: &str) -> Result<Vec<i64>> {
+pub(crate) fn ends(cluster: &Cluster, topic: &str) -> Result<Vec<i64>> {
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap()).create()?;
     (0..PARTITIONS).map(|partition| Ok(consumer.fetch_watermarks(topic, partition, PATIENCE)?.1)).collect()
 }
@@ -226,6 +226,34 @@ fn failover_killed_at_any_step_is_asked_again_and_finishes() -> Result<()> {
     compare(&statement, &topic, &written, &pair.target)?;
     let status = receiver.admin.status()?;
     ensure!(status["links"][0]["promotion"]["state"] == "promoted", "{status:#}");
+    ensure!(failover(&receiver, &link, &[])? == statement, "another statement");
+    Ok(())
+}
+
+#[test]
+fn failover_needs_no_receiver_that_runs() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "alone", PARTITIONS)?;
+    let link = topics::unique("alone");
+    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    let load = Load::new(&topic, PARTITIONS).rate(1_000).value_max(1_000).start(&pair.source)?;
+    let (mut receiver, mut sender) = files.start()?;
+    wait_for_commits(&receiver, 1_000)?;
+    // Until the sender's word of the source is stored.
+    wait::through(STORED_WITHIN, || Ok(()))?;
+    sender.kill();
+    receiver.kill();
+    let written = load.stop()?.written;
+    let file = files.receiver.write()?.display().to_string();
+    let asked = ["failover", "--link", &link, "--json", "--config", &file, "--without-receiver"];
+    let exit = run(&asked)?;
+    ensure!(exit.code == 0, "exit code {}: {}", exit.code, exit.printed);
+    let stated = exit.printed.lines().find(|line| line.starts_with('{')).context("no statement")?;
+    let statement: Value = serde_json::from_str(stated)?;
+    compare(&statement, &topic, &written, &pair.target)?;
+    // A receiver that starts later finds it, and lets no sender in.
+    let (receiver, mut old) = files.start()?;
+    ensure!(old.wait(PATIENCE)? == HALTED, "the old sender did not halt");
     ensure!(failover(&receiver, &link, &[])? == statement, "another statement");
     Ok(())
 }

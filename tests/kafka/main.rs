@@ -14,6 +14,8 @@ mod damaged_batches;
 mod deleted_keys;
 mod delivery;
 mod deposed_leader;
+mod drill;
+mod failback;
 mod failover;
 mod fidelity;
 mod follow_configs;

@@ -48,7 +48,7 @@ fn random_kills_lose_and_double_nothing() -> Result<()> {
     Ok(())
 }
 
-fn setting(name: &str) -> Result<Option<u64>> {
+pub(crate) fn setting(name: &str) -> Result<Option<u64>> {
     let Ok(text) = env::var(name) else { return Ok(None) };
     Ok(Some(text.parse().with_context(|| format!("{name}={text} is not a number"))?))
 }

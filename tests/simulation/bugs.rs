@@ -79,6 +79,12 @@ pub(crate) enum Bug {
     PromotionNotStored,
     /// The last lane of a link is left out of its promotion.
     LaneNotPromoted,
+    /// The way back begins at the last record that the link brought.
+    ReturnsTooLow,
+    /// It begins one offset behind it.
+    ReturnsTooHigh,
+    /// It begins where the log ended when the link was promoted.
+    ReturnsFromLogEnd,
     /// A block of the map counts as being one offset further.
     BlockMisplaced,
 }

@@ -31,6 +31,7 @@ mod source;
 mod stripes;
 mod target;
 mod transactional_id;
+mod way_back;
 mod world;
 
 use dice::Dice;

@@ -30,6 +30,11 @@ impl Truth {
         self.to_source.insert(target, source);
     }
 
+    /// Returns the target offset behind the last record; 0 if there is none.
+    pub(crate) fn end(&self) -> i64 {
+        self.to_source.last_key_value().map_or(0, |(last, _)| last + 1)
+    }
+
     fn expected(&self, wanted: Wanted) -> Found {
         let (offsets, offset) = match wanted {
             Wanted::Target(offset) => (&self.to_target, offset.0),

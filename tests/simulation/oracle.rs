@@ -15,12 +15,14 @@ use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
+use crate::bugs::Bug;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::logs::{Committed, Entry, Logs, Place};
 use crate::offset_map::{self, Truth};
 use crate::payload::Payload;
 use crate::source::{Log, Source, Tp};
+use crate::way_back;
 
 type FrameId = (LaneId, Epoch, Sequence);
 type SlotId = (LaneId, Epoch, Slot);
@@ -330,6 +332,16 @@ impl Oracle {
         let stated: BTreeMap<_, _> = stated.into_iter().map(|(tp, (_, _, position))| (tp, position)).collect();
         let stored: BTreeMap<_, _> = self.partitions.iter().map(|(tp, seen)| (tp.clone(), seen.stored)).collect();
         if stated == stored { Ok(()) } else { Err(format!("positions {stated:?} are stated, {stored:?} are stored")) }
+    }
+
+    /// Checks where the way back begins.
+    pub(crate) fn check_way_back(
+        &self,
+        states: &[LaneState],
+        ends: impl Fn(&str, i32) -> i64,
+        bug: Option<Bug>,
+    ) -> Result<(), String> {
+        way_back::check(&self.truths, states, ends, bug)
     }
 
     pub(crate) fn is_promoted(&self) -> bool {

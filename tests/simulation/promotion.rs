@@ -13,6 +13,8 @@ fn promoted(scenario: &mut Scenario) {
     scenario.promoted_at = Some(scenario.steps / 4 + scenario.pool % (scenario.steps / 2));
     scenario.poisons = 0;
     scenario.trimming = 0;
+    // Applications write before anybody promotes the link.
+    scenario.foreign = 20;
 }
 
 /// Makes three links contend for the lanes when the promotion is asked for.
@@ -50,6 +52,13 @@ fn promotion_that_is_not_stored() {
 #[test]
 fn lane_that_a_promotion_misses() {
     found(Bug::LaneNotPromoted, "", promoted);
+}
+
+#[test]
+fn way_back_that_begins_elsewhere() {
+    for bug in [Bug::ReturnsTooLow, Bug::ReturnsTooHigh, Bug::ReturnsFromLogEnd] {
+        found(bug, "goes back from", promoted);
+    }
 }
 
 #[test]

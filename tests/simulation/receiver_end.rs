@@ -505,7 +505,7 @@ impl ReceiverEnd {
             clusters: [self.terms.source_cluster.clone()].into(),
         };
         let skips_refused = self.skips.get(&partition.topic).cloned();
-        Offered { partition, target: Ok(target), skips_refused, room: None, was_deferred: false }
+        Offered { partition, target: Ok(target), skips_refused, returning: None, room: None, was_deferred: false }
     }
 }
 

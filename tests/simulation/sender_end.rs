@@ -189,6 +189,7 @@ impl SenderEnd {
                 announced: &announced,
                 deletions: &deletions,
                 policies: &self.policies,
+                promotion: None,
             };
             let found = look_up(&terms, requests);
             leaderless.iter().for_each(|at| catalog.set_leader(at, true));

@@ -299,7 +299,10 @@ impl World {
         self.check()?;
         let Some(states) = self.links[index].receiver.promoted.take() else { return Ok(()) };
         self.trace(|| format!("receiver {index} has promoted the link"));
-        self.oracle.handle_promoted(&states)
+        self.oracle.handle_promoted(&states)?;
+        let logs = &self.cluster.lock().unwrap().logs;
+        let end = |topic: &str, partition| logs.high_watermark(&Place::Data(topic.into(), partition)) as i64;
+        self.oracle.check_way_back(&states, end, self.scenario.bug)
     }
 
     fn write_as_another(&mut self) {

@@ -61,7 +61,7 @@ impl LaneReader for Empty {
 
 fn dependencies(ends: &Ends) -> Dependencies<Empty> {
     let cluster = Arc::new(MemoryCatalog::new("source"));
-    Dependencies { source: Empty, catalog: cluster.clone(), states: cluster, sockets: ends.near() }
+    Dependencies { source: Empty, catalog: cluster.clone(), states: cluster, sockets: ends.near(), promoted: None }
 }
 
 fn config(ends: &Ends) -> Config {

@@ -165,6 +165,7 @@ impl Sending {
                 start: Start::Earliest,
                 deletions: Arc::default(),
                 policies: Arc::default(),
+                promotion: None,
             },
             packing,
             board,

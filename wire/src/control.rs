@@ -219,6 +219,17 @@ pub struct TopicEnds {
     pub ends: Vec<PartitionEnd>,
 }
 
+/// Partition that goes back to the cluster which it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ReturningPartition {
+    /// Partition number, the same in both clusters.
+    pub partition: i32,
+    /// Position after the last record that the promoted link brought: the way back begins there.
+    pub begins: Position,
+    /// Position in the cluster that it goes back to, up to which both clusters have the same records.
+    pub common: Position,
+}
+
 /// Ends of a partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PartitionEnd {
@@ -397,6 +408,21 @@ pub enum Control {
         topics: Vec<TopicEnds>,
         /// Last message of one reading, which may be empty: every end that was sent is true as of this reading.
         last: bool,
+    },
+    /// Sender → receiver, after `Topic`: a promoted link brought the topic to the source, from the target.
+    Returns {
+        /// Topic name at the source.
+        topic: String,
+        /// Promoted link.
+        link: String,
+        /// Cluster from which it came.
+        cluster: String,
+        /// Topic from which it came.
+        from: String,
+        /// Id of that topic.
+        from_id: TopicId,
+        /// Partitions, at most [`crate::limits::RETURNING_MAX`]; further ones in further messages.
+        partitions: Vec<ReturningPartition>,
     },
     /// Receiver → sender: read the ends of the source and the committed offsets of groups now, and say them.
     ReadSource {},

@@ -59,6 +59,8 @@ pub const FEATURE_ACLS: u64 = 1 << 18;
 pub const FEATURE_SOURCE_ENDS: u64 = 1 << 19;
 /// Feature: the receiver asks for a reading of the source.
 pub const FEATURE_READ_SOURCE: u64 = 1 << 21;
+/// Feature: topics that go back to the cluster from which a promoted link brought them.
+pub const FEATURE_RETURNS: u64 = 1 << 22;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -76,7 +78,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_GONE_SINCE
     | FEATURE_ACLS
     | FEATURE_SOURCE_ENDS
-    | FEATURE_READ_SOURCE;
+    | FEATURE_READ_SOURCE
+    | FEATURE_RETURNS;
 
 /// Returns the newest protocol version that both ends speak.
 ///

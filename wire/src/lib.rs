@@ -37,6 +37,7 @@ pub mod lanes;
 pub mod limits;
 pub mod origin;
 pub mod partition;
+pub mod returning;
 pub mod share;
 pub mod text;
 pub mod units;

@@ -16,6 +16,9 @@ pub const FORMAT: u8 = 1;
 /// Second byte of an origin's key. The receiver's other records use numbers from 0.
 const KIND: u8 = 16;
 
+/// Second byte of the key of a promotion, which has nothing else.
+const PROMOTION_KIND: u8 = 8;
+
 /// Origin of a topic that a link brings to its target.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Origin {
@@ -89,6 +92,11 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, StoredError> {
         Some((&format, _)) => Err(StoredError::Format(format)),
         None => Err(StoredError::Empty),
     }
+}
+
+/// Returns whether this is the key of a link's promotion: its topics belong to the applications of this cluster from then on.
+pub fn is_promotion(key: &[u8]) -> bool {
+    key == [FORMAT, PROMOTION_KIND]
 }
 
 /// Returns the key of a source topic's origin.

@@ -13,7 +13,8 @@ use wire::compress::{Codec, id};
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
     Accepts, CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, Jump, LaneClosedReason,
-    OfferedPartition, OrphanedTopic, PartitionEnd, Range, Role, Timing, TopicConfig, TopicEnds, TopicSettings, Welcome,
+    OfferedPartition, OrphanedTopic, PartitionEnd, Range, ReturningPartition, Role, Timing, TopicConfig, TopicEnds,
+    TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
 use wire::hello::{VERSIONS, agree};
@@ -143,6 +144,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ("acls", acls()),
         ("source-ends", source_ends()),
         ("read-source", Control::ReadSource {}),
+        ("returns", returns()),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
@@ -179,6 +181,22 @@ fn source_ends() -> Control {
     let end = |partition, stable, end| PartitionEnd { partition, stable: Position(stable), end: Position(end) };
     let ends = vec![end(3, 70_000, 70_000), end(4, 0, 12)];
     Control::SourceEnds { topics: vec![TopicEnds { topic: "orders".into(), ends }], last: true }
+}
+
+fn returns() -> Control {
+    let one = |partition, begins, common| ReturningPartition {
+        partition,
+        begins: Position(begins),
+        common: Position(common),
+    };
+    Control::Returns {
+        topic: "orders".into(),
+        link: "fra-to-sin".into(),
+        cluster: "fra".into(),
+        from: "orders".into(),
+        from_id: TopicId([7; 16]),
+        partitions: vec![one(0, 70_002, 70_000), one(3, 0, 0)],
+    }
 }
 
 fn acls() -> Control {

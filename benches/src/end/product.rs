@@ -56,6 +56,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
         catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
         sockets: Arc::clone(&sockets) as Arc<dyn Sockets>,
         states: catalog,
+        promoted: None,
     };
     let board = Arc::new(SenderBoard::default());
     let reported_board = Arc::clone(&board);

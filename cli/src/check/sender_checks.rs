@@ -65,7 +65,7 @@ impl Checked for Config {
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
         let filter = self.source.filter();
         let mut lister = TopicLister::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
-        let ignored = self.source.ignore_links.clone();
+        let ignored = self.source.ignored();
         let look = move |catalog: &dyn Catalog| lister.list(catalog, &filter, &ignored);
         let Some(found) = cluster.ask(findings, "topics", look) else { return };
         for unread in &found.unread {

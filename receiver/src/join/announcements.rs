@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use service::lock::Lock;
 use wire::close::Close;
-use wire::control::TopicConfig;
+use wire::control::{ReturningPartition, TopicConfig};
 
+use super::returns::{Returning, ReturningTopic};
 use crate::link::announced::{Announced, Room, text_bytes};
 
 /// Memory of an announcement besides its texts: two lists, its room, and its place in a map that has doubled.
 const ENTRY_BYTES: usize = 384;
+/// Memory of a partition that goes back, in a map that has doubled.
+const RETURNING_BYTES: usize = 96;
 
 /// Announcements of one session, by the names of their topics.
 #[derive(Debug)]
@@ -19,6 +22,15 @@ pub(super) struct Announcements {
     topics: Lock<HashMap<String, Announcement>>,
     /// Policies of topics whose refused records are left out.
     skips_refused: Lock<HashMap<String, (Arc<str>, Room)>>,
+    /// Topics that go back.
+    returning: Lock<HashMap<String, ReturningEntry>>,
+}
+
+#[derive(Debug)]
+struct ReturningEntry {
+    topic: Arc<ReturningTopic>,
+    partitions: HashMap<i32, ReturningPartition>,
+    rooms: Vec<Room>,
 }
 
 #[derive(Debug)]
@@ -32,7 +44,7 @@ struct Announcement {
 
 impl Announcements {
     pub(super) fn new(memory: Announced) -> Self {
-        Self { memory, topics: Lock::default(), skips_refused: Lock::default() }
+        Self { memory, topics: Lock::default(), skips_refused: Lock::default(), returning: Lock::default() }
     }
 
     /// Takes an announcement. It replaces an earlier one.
@@ -55,6 +67,35 @@ impl Announcements {
         let room = self.memory.take(ENTRY_BYTES + text_bytes(&topic) + text_bytes(&policy))?;
         skips_refused.insert(topic, (policy.into(), room));
         Ok(())
+    }
+
+    /// Takes partitions of a topic that goes back. Those of one message more are added.
+    pub(super) fn handle_returning(
+        &self,
+        topic: String,
+        from: ReturningTopic,
+        partitions: Vec<ReturningPartition>,
+    ) -> Result<(), Close> {
+        let texts = [&topic, &from.link, &from.cluster, &from.from].map(|text| text_bytes(text));
+        let bytes = ENTRY_BYTES + texts.iter().sum::<usize>() + partitions.len() * RETURNING_BYTES;
+        let room = self.memory.take(bytes)?;
+        let mut returning = self.returning.lock();
+        let entry = returning.entry(topic).or_insert_with(|| ReturningEntry {
+            topic: Arc::new(from),
+            partitions: HashMap::new(),
+            rooms: Vec::new(),
+        });
+        entry.partitions.extend(partitions.into_iter().map(|one| (one.partition, one)));
+        entry.rooms.push(room);
+        Ok(())
+    }
+
+    /// Returns where a partition of a topic that goes back begins; `None` for another one.
+    pub(super) fn returning(&self, topic: &str, partition: i32) -> Option<Returning> {
+        let returning = self.returning.lock();
+        let entry = returning.get(topic)?;
+        let ReturningPartition { begins, common, .. } = *entry.partitions.get(&partition)?;
+        Some(Returning { topic: Arc::clone(&entry.topic), begins, common })
     }
 
     /// Returns the policy by which refused records of a topic are left out; `None` if they halt their partition.

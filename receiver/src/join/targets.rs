@@ -11,7 +11,7 @@ use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::{TopicFilter, check_kafka_name};
 use wire::close::Close;
-use wire::control::{Accepts, OfferedPartition, TopicConfig};
+use wire::control::{Accepts, OfferedPartition, ReturningPartition, TopicConfig};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, TopicId};
 use wire::origin::Origin;
@@ -22,6 +22,7 @@ use crate::join::admission::Admission;
 use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator, is_refused_name};
+use crate::join::returns::ReturningTopic;
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
 use crate::link::announced::Room;
@@ -137,6 +138,19 @@ impl Targets {
         if self.allowed.matches(&topic) { self.announcements.handle_skip_refused(topic, policy) } else { Ok(()) }
     }
 
+    /// Takes a topic that goes back to the cluster from which a promoted link brought it.
+    pub(crate) fn handle_returning(
+        &self,
+        topic: String,
+        from: ReturningTopic,
+        partitions: Vec<ReturningPartition>,
+    ) -> Result<(), Close> {
+        if !self.allowed.matches(&topic) {
+            return Ok(());
+        }
+        self.announcements.handle_returning(topic, from, partitions)
+    }
+
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
     /// own partitions only, and a topic or partition that the cluster cannot answer for waits by itself. An error means
     /// that the cluster answers for none.
@@ -183,6 +197,7 @@ impl Targets {
                 partition: partition.clone(),
                 target,
                 skips_refused,
+                returning: self.announcements.returning(&partition.topic, partition.partition),
                 room: None,
                 was_deferred: false,
             });
@@ -268,6 +283,9 @@ impl Targets {
         if !self.allowed.matches(topic) {
             return Err(unauthorized(topic));
         }
+        if let Some(returning) = self.announcements.returning(topic, partition.partition) {
+            returning.check_place(&self.rename.apply(topic), &self.terms.target_cluster)?;
+        }
         check_kafka_name(&self.rename.apply(topic))
             .map_err(|reason| HaltRecord::new(HaltReason::TargetRefused, reason))?;
         self.admission.lock().admit(topic, partition.partitions)
@@ -325,7 +343,10 @@ impl Targets {
                     let halt = origin_unknown(&partition.topic);
                     topics.insert(name, Err(NotUsable::Halt(halt)));
                 }
-                None => missing.push(self.new_topic(&name, partition)),
+                None => match self.announcements.returning(&partition.topic, partition.partition) {
+                    Some(returning) => drop(topics.insert(name, Err(NotUsable::Halt(returning.missing())))),
+                    None => missing.push(self.new_topic(&name, partition)),
+                },
             }
         }
         let created = self.creator.create(&mut missing)?;

@@ -115,6 +115,7 @@ mod tests {
             partition: fixtures::offered("orders"),
             target: Ok(target),
             skips_refused: None,
+            returning: None,
             room: None,
             was_deferred: false,
         }

@@ -39,7 +39,7 @@ impl Stored {
 
     /// Returns the log entry of the jump that an offer requests; `earlier` jumps are stored before it.
     pub(super) fn jump(&self, offered: &Offered, to: Position, earlier: usize) -> Option<JumpRecord> {
-        let jump = offered.partition.jump.as_ref()?;
+        let jump = offered.logged_jump()?;
         let key = offered.key();
         Some(JumpRecord {
             number: self.next_jump() + earlier as u64,

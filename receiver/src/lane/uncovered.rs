@@ -19,7 +19,7 @@ use crate::target::map::MapPart;
 use crate::target::state::PartitionRecord;
 
 /// Returns the position after the link's last record in the target; `None` if it is not known.
-fn end(record: &PartitionRecord) -> Option<Position> {
+pub(crate) fn end(record: &PartitionRecord) -> Option<Position> {
     let end = record.map.search().as_ref().and_then(MapPart::end).map(|end| end.target);
     // Before the first record, everything after the end that was found when the partition joined is a gap.
     end.or_else(|| (record.delivered == 0).then_some(record.target_end))

@@ -16,7 +16,7 @@ pub(crate) mod course;
 mod facts;
 pub(crate) mod find;
 mod groups;
-mod losses;
+pub(crate) mod losses;
 mod quiet;
 pub(crate) mod statement;
 mod switch_over;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use service::lock::Lock;
 use tokio::sync::{Notify, watch};
@@ -44,6 +45,8 @@ struct Known {
     heard: Option<i64>,
     /// A new session has begun, and has said nothing yet.
     is_new: bool,
+    /// Beginning of the newest session.
+    session_began: Option<Instant>,
     /// The ends differ from those that lanes were given to store, which was at this time.
     changed: bool,
     given: i64,
@@ -52,7 +55,9 @@ struct Known {
 impl SourceEnds {
     /// Notes that a session begins: its sender says all ends again.
     pub(crate) fn begin(&self) {
-        self.known.lock().is_new = true;
+        let mut known = self.known.lock();
+        known.is_new = true;
+        known.session_began = Some(Instant::now());
     }
 
     /// Takes a message of the sender at `now`, as far as there is room for it in `bytes_max`. Returns a reading that the
@@ -60,7 +65,7 @@ impl SourceEnds {
     pub(crate) fn handle(&self, topics: Vec<TopicEnds>, last: bool, now: i64, bytes_max: u64) -> Option<EndsReading> {
         let mut known = self.known.lock();
         if std::mem::take(&mut known.is_new) {
-            *known = Known { given: known.given, ..Known::default() };
+            *known = Known { given: known.given, session_began: known.session_began, ..Known::default() };
         }
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         topics.into_iter().for_each(|topic| known.add(topic, bytes_max));
@@ -75,6 +80,21 @@ impl SourceEnds {
         known.changed = false;
         known.given = now;
         Some(known.reading(now))
+    }
+
+    /// Returns the age of the newest session; `None` before the first one.
+    pub(crate) fn session_age(&self) -> Option<Duration> {
+        self.known.lock().session_began.map(|began| began.elapsed())
+    }
+
+    /// Forgets the ends of topics that the source deleted.
+    pub(crate) fn forget(&self, topics: &[String]) {
+        let mut known = self.known.lock();
+        let is_gone = |at: &Partition| topics.iter().any(|topic| *topic == *at.topic);
+        if known.ends.keys().any(is_gone) {
+            Arc::make_mut(&mut known.ends).retain(|at, _| !is_gone(at));
+            known.bytes = known.ends.keys().map(|at| END_BYTES + at.topic.len()).sum();
+        }
     }
 
     /// Asks the sender of the present session for a reading.

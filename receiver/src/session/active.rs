@@ -22,8 +22,8 @@ use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
     FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE,
-    FEATURE_GROUPS, FEATURE_RATE, FEATURE_READ_SOURCE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURE_SOURCE_ENDS,
-    FEATURES, common_features,
+    FEATURE_GROUPS, FEATURE_RATE, FEATURE_READ_SOURCE, FEATURE_RETURNS, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED,
+    FEATURE_SOURCE_ENDS, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -347,7 +347,11 @@ impl Active {
                 Err(PeerMisbehaved::Invalid("a cluster id is not 1 to 253 visible ASCII characters").into())
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
-            Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
+            Control::TopicsGone { ref topics } if self.forgetting.is_some() => {
+                self.link.source_ends.forget(topics);
+                self.joining.handle(message)
+            }
+            Control::Returns { .. } if self.features & FEATURE_RETURNS != 0 => self.joining.handle(message),
             Control::SkipRefused { .. } if self.features & FEATURE_SKIP_REFUSED != 0 => self.joining.handle(message),
             Control::Forget { topic, asked, reason } => match &mut self.forgetting {
                 Some(forgetting) => forgetting.handle_request(topic, asked, reason),

@@ -21,6 +21,7 @@ use wire::partition::Partition;
 use super::waiting::WaitingOffers;
 
 use crate::join::carried_topics::CarriedTopics;
+use crate::join::returns::ReturningTopic;
 use crate::join::targets::Targets;
 use crate::lane::Claim;
 use crate::lane::handle::{Command, LaneHandle};
@@ -99,10 +100,14 @@ impl Joining {
         Self { targets, handles: lanes.to_vec(), shared, queues: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Takes a `Topic`, `SkipRefused`, an `Offer` or `TopicsGone`, and passes it to its lanes.
+    /// Takes a `Topic`, `SkipRefused`, `Returns`, an `Offer` or `TopicsGone`, and passes it to its lanes.
     pub(super) fn handle(&mut self, message: Control) -> Result<(), Close> {
         match message {
             Control::Topic { topic, configs, clusters, .. } => self.targets.handle_topic(topic, configs, clusters),
+            Control::Returns { topic, link, cluster, from, from_id, partitions } => {
+                let from = ReturningTopic { link, cluster, from, from_id };
+                self.targets.handle_returning(topic, from, partitions)
+            }
             Control::SkipRefused { topic, policy } => self.targets.handle_skip_refused(topic, policy),
             Control::Offer { lane, epoch, partitions, last } => {
                 let room = self.targets.room(bytes_of(&partitions))?;

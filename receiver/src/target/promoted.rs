@@ -161,6 +161,11 @@ mod tests {
     }
 
     #[test]
+    fn senders_of_this_cluster_know_the_key_of_a_promotion() {
+        assert!(wire::origin::is_promotion(&crate::target::state::promoted_key()));
+    }
+
+    #[test]
     fn a_statement_of_any_length_is_the_same_after_a_restart() {
         for text in ["short".to_owned(), "ä".repeat(STATEMENT_BYTES)] {
             let parts = StatementPart::split(&text);

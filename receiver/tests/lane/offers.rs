@@ -69,6 +69,7 @@ pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
             clusters: ["fra".to_owned()].into(),
         }),
         skips_refused: None,
+        returning: None,
         room: None,
         was_deferred: false,
     }

@@ -121,8 +121,13 @@ service::settings! {
         /// that they are two: both ends create and delete a topic `__causeway.<link>.probe.<number>`.
         allow_same_cluster_id: bool = default("false"), "`true` or `false`";
         /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
-        /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
-        start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
+        /// first start, the first record stamped at or after a time, or after the last record that `promoted_link` brought.
+        /// It is decided once and stored in the target.
+        start: Start = default(r#""earliest""#), "`earliest`, `latest`, `promotion` or a time, such as `2026-01-31T06:00:00Z`";
+        /// The promoted link that brought topics to this cluster, for the way [back](../failover.md#back): each of its
+        /// partitions begins after the last record that it brought, and continues the log from which that came. Its topics
+        /// are carried as this cluster's own.
+        promoted_link: Option<LinkName> = otherwise("none"), "the name of a link";
     }
     parts(table) {
         /// `[source.client]`, the librdkafka properties.
@@ -251,6 +256,11 @@ impl GroupsConfig {
 impl SourceConfig {
     pub fn filter(&self) -> TopicFilter {
         TopicFilter::new(self.topics.clone(), self.exclude.clone()).forwarding(self.forward.clone())
+    }
+
+    /// Links whose topics are carried as this cluster's own.
+    pub fn ignored(&self) -> Vec<LinkName> {
+        self.ignore_links.iter().chain(&self.promoted_link).cloned().collect()
     }
 }
 

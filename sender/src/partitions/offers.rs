@@ -11,6 +11,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Position, TopicId};
 use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
 use wire::partition::Partition;
+use wire::returning::PromotedLink;
 
 use crate::config::Start;
 use crate::partitions::deletions::{Deletions, LookedUp as Log};
@@ -18,6 +19,7 @@ use crate::partitions::lane_partitions::SourceTopic;
 use crate::partitions::policy::Policies;
 use crate::partitions::rounds::{Answer, Request};
 use crate::source::discovery::Topics;
+use crate::source::promotion::Promotion;
 
 /// Answers of the source about some partitions.
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ pub struct LookUp<'a> {
     pub deletions: &'a Deletions,
     /// Policies that the receiver follows by itself; none if it cannot.
     pub policies: &'a Policies,
+    /// Promoted link whose topics go back.
+    pub promotion: Option<&'a Promotion>,
 }
 
 /// Looks partitions up, and announces their topics that were not announced before. Blocks on the source. A partition or
@@ -73,8 +77,10 @@ fn offers(
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let LookUp { catalog, start, deletions, .. } = *terms;
-    let unannounced = announce(terms, known, asked, announcements)?;
+    let LookUp { catalog, start, deletions, promotion, .. } = *terms;
+    // Before anything is offered: what the promoted link brought must not go back.
+    let promoted = promotion.map(Promotion::get).transpose()?;
+    let unannounced = announce(terms, promoted.as_deref(), known, asked, announcements)?;
     let names: Vec<_> = asked.iter().map(|request| request.candidate.at.clone()).collect();
     let bounds = catalog.bounds(&names, Isolation::Committed)?;
     let mut starts = starts(catalog, asked, start)?;
@@ -90,10 +96,15 @@ fn offers(
         if let Some(young) = young.remove(at) {
             deletions.handle_looked_up(at, Log { young: young?, end: bounds.end });
         }
+        if let Some(reason) = promoted.as_ref().and_then(|promoted| promoted.stranded(at, known[&**name].id)) {
+            return Err(KafkaError { doing: format!("way back of {at}"), reason, fault: KafkaFault::Unavailable });
+        }
+        let returns_at = promoted.as_ref().and_then(|promoted| promoted.begins(at));
         let start = match start {
+            _ if returns_at.is_some() => returns_at.unwrap_or(bounds.start),
             // A partition that was discovered later is carried from its start, whatever was stored meanwhile.
             _ if !request.first => bounds.start,
-            Start::Earliest => bounds.start,
+            Start::Earliest | Start::Promotion => bounds.start,
             Start::Latest => bounds.end,
             Start::Timestamp(_) => starts.remove(at).unwrap_or(Ok(bounds.start))?,
         };
@@ -176,6 +187,7 @@ fn check_incarnations<'r>(
 /// Announces the topics of partitions. Returns those whose configuration cannot be read now.
 fn announce<'r>(
     terms: &LookUp<'_>,
+    promoted: Option<&PromotedLink>,
     known: &Known<'_>,
     asked: &'r [Request],
     announcements: &mut Vec<Control>,
@@ -185,16 +197,19 @@ fn announce<'r>(
         asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
     let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
     let configs = if names.is_empty() { Vec::new() } else { catalog.configs(&names)? };
+    let returns = |name: &Arc<str>| promoted.map(|promoted| promoted.announcement(name)).unwrap_or_default();
     let mut failed = HashMap::new();
     for (name, configs) in new.into_iter().zip(configs) {
         match configs {
             Ok(entries) => {
                 deletions.handle_settings(name, &settings_of(&entries));
                 announcements.extend(announcement(known[&**name], entries, policies));
+                announcements.extend(returns(name));
             }
             Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
                 tracing::warn!(topic = %name, %error, "could not read the topic's configuration; the target gets defaults");
                 announcements.extend(announcement(known[&**name], Vec::new(), policies));
+                announcements.extend(returns(name));
             }
             Err(error) => drop(failed.insert(name, Err(error))),
         }
@@ -243,8 +258,15 @@ mod tests {
         let announced = HashSet::new();
         let deletions = Deletions::default();
         let policies = Policies::default();
-        let terms =
-            LookUp { catalog, topics, start, announced: &announced, deletions: &deletions, policies: &policies };
+        let terms = LookUp {
+            catalog,
+            topics,
+            start,
+            announced: &announced,
+            deletions: &deletions,
+            policies: &policies,
+            promotion: None,
+        };
         look_up(&terms, requests)
     }
 

@@ -20,6 +20,8 @@ use crate::source::discovery;
 /// Seconds within which a backlog must be gone for its retention not to be asked for.
 const SOON: f64 = 60.0;
 
+/// Least time between two samples of the forecast: readings that the receiver asks for come faster.
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// Shortest pause between two measurements that the receiver asks for.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two measurements.
@@ -41,6 +43,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
     let mut losses = Losses::default();
     let deletions = board.deletions();
     let mut asked_for = board.asked().subscribe();
+    let mut sampled = None;
     loop {
         let asks = Arc::clone(&catalog);
         let topics = Arc::clone(&topics.borrow().topics);
@@ -68,7 +71,10 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
         };
         match answer {
             Ok(Ok((logs, lag))) => {
-                history.handle(sample(&report, began.elapsed(), lag.records));
+                if sampled.is_none_or(|at: Instant| at.elapsed() >= SAMPLE_EVERY) {
+                    sampled = Some(Instant::now());
+                    history.handle(sample(&report, began.elapsed(), lag.records));
+                }
                 let forecast = history.forecast();
                 let caught_up = logs.known.iter().zip(&lag.measured);
                 for (log, _) in caught_up.filter(|(log, lag)| lag.committed.is_some_and(|at| at >= log.stable)) {
@@ -88,9 +94,11 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
             }),
             Err(_) => return,
         }
+        // A reading takes half of the time at most, however often the receiver asks.
+        let least = asking.elapsed().clamp(PAUSE_MIN, PAUSE_MAX);
         let pause = pause_after(asking.elapsed());
-        tokio::time::sleep(PAUSE_MIN).await;
-        let _ = tokio::time::timeout(pause - PAUSE_MIN, asked_for.changed()).await;
+        tokio::time::sleep(least).await;
+        let _ = tokio::time::timeout(pause - least, asked_for.changed()).await;
     }
 }
 

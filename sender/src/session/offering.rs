@@ -22,6 +22,7 @@ use crate::partitions::offers::{self, LookUp, LookedUp};
 use crate::partitions::policy::Policies;
 use crate::partitions::rounds::{Request, Rounds};
 use crate::source::discovery::Discovered;
+use crate::source::promotion::Promotion;
 
 /// First and longest wait before partitions that wait for the source are looked up again.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -35,6 +36,8 @@ pub struct Offering {
     pub deletions: Arc<Deletions>,
     /// Policies for halts.
     pub policies: Arc<Policies>,
+    /// Promoted link whose topics go back.
+    pub promotion: Option<Promotion>,
 }
 
 /// Look-up in flight, for some lanes.
@@ -137,7 +140,7 @@ impl Offers {
     /// Asks the source with the current topics: a topic that was deleted meanwhile does not wait.
     fn look_up(&self, lanes: Vec<(LaneId, Epoch)>, requests: Vec<Request>) -> InFlight {
         let topics = Arc::clone(&self.topics.borrow().topics);
-        let Offering { catalog, start, deletions, policies } = self.offering.clone();
+        let Offering { catalog, start, deletions, policies, promotion } = self.offering.clone();
         let announced = self.announced.clone();
         let look_up = move || {
             let terms = LookUp {
@@ -147,6 +150,7 @@ impl Offers {
                 announced: &announced,
                 deletions: &deletions,
                 policies: &policies,
+                promotion: promotion.as_ref(),
             };
             offers::look_up(&terms, requests)
         };

@@ -24,6 +24,8 @@ use crate::source::origins::reading::{OriginReader, StateLog, UnreadState};
 
 /// Interval between two listings of the topics. New ones are carried within 5 s: half to list them, half to open them.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
+/// Least interval between two listings that the receiver asks for.
+const ASKED_INTERVAL: Duration = Duration::from_millis(700);
 /// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
@@ -133,11 +135,12 @@ impl TopicLister {
     }
 }
 
-/// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
+/// Lists the topics every [`INTERVAL`], sooner when the receiver asks for a reading, and immediately with a new filter. Publishes changes until `topics` has no
 /// receiver. Calls `report` after each listing with what is wrong, or `None`.
 pub(crate) async fn watch(
     mut watcher: TopicWatcher,
     topics: watch::Sender<Discovered>,
+    mut asked: watch::Receiver<()>,
     report: impl Fn(Option<String>) + Send,
 ) {
     let mut failing = false;
@@ -172,12 +175,22 @@ pub(crate) async fn watch(
             }
             Err(_) => return,
         }
+        let listed = tokio::time::Instant::now();
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             _ = watcher.config.changed() => {}
+            () = asked_again(&mut asked, listed) => {}
             () = topics.closed() => {}
         }
     }
+}
+
+/// Waits until the receiver asks for a reading of the source, at least [`ASKED_INTERVAL`] after the last listing.
+async fn asked_again(asked: &mut watch::Receiver<()>, listed: tokio::time::Instant) {
+    if asked.changed().await.is_err() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep_until(listed + ASKED_INTERVAL).await;
 }
 
 /// Reasons why the topics of the source could not be listed.
@@ -208,7 +221,7 @@ impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
     pub(crate) fn list(&self) -> Result<Discovered, ListError> {
         let source = &self.config.now().source;
-        let found = self.lister.lock().list(&*self.catalog, &source.filter(), &source.ignore_links)?;
+        let found = self.lister.lock().list(&*self.catalog, &source.filter(), &source.ignored())?;
         // Asked last: then the topics are those of this cluster.
         match &self.cluster {
             Some(was) => {

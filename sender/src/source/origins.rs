@@ -3,7 +3,7 @@
 
 pub(crate) mod reading;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ impl TopicOrigin {
 #[derive(Debug, Default)]
 pub(crate) struct MirroredTopics {
     links: HashMap<Arc<str>, LinkOrigins>,
+    /// Links that are promoted: their topics are this cluster's own.
+    promoted: HashSet<Arc<str>>,
 }
 
 /// Origins that one link has recorded, by partition and key of the record.
@@ -82,6 +84,12 @@ impl MirroredTopics {
         key: Vec<u8>,
         value: Option<&[u8]>,
     ) -> Result<(), StoredError> {
+        if origin::is_promotion(&key) {
+            match value {
+                Some(_) => self.promoted.insert(Arc::clone(link)),
+                None => self.promoted.remove(link),
+            };
+        }
         if origin::source_topic(&key)?.is_none() {
             return Ok(());
         }
@@ -96,11 +104,12 @@ impl MirroredTopics {
     /// Forgets a link whose state is gone or was recreated.
     pub(crate) fn forget(&mut self, link: &str) {
         self.links.remove(link);
+        self.promoted.remove(link);
     }
 
     pub(crate) fn origins(&self) -> TopicOrigins<'_> {
         let mut by_topic: HashMap<&str, Vec<(&Arc<str>, &Origin)>> = HashMap::new();
-        for (link, origins) in &self.links {
+        for (link, origins) in self.links.iter().filter(|(link, _)| !self.promoted.contains(*link)) {
             for origin in origins.values() {
                 by_topic.entry(&origin.target_topic).or_default().push((link, origin));
             }
@@ -154,6 +163,30 @@ mod tests {
             mirrored.handle_entry(&link.into(), partition as i32, origin::key("t"), Some(&value)).unwrap();
         }
         mirrored
+    }
+
+    #[test]
+    fn topics_of_a_promoted_link_are_this_clusters_own() {
+        let mut mirrored = mirrored(&[("ab", "t", HERE, &["T"]), ("cb", "u", HERE, &["T"])]);
+        mirrored.handle_entry(&"ab".into(), 0, vec![1, 8], Some(b"promoted")).unwrap();
+        let reason =
+            |mirrored: &MirroredTopics, topic| mirrored.origins().of(topic, HERE, false).not_carried_reason(Some("T"));
+        assert_eq!(reason(&mirrored, "t"), None);
+        assert_eq!(reason(&mirrored, "u"), Some(NotCarriedReason::Returns), "another link's");
+        mirrored.forget("ab");
+        mirrored
+            .handle_entry(
+                &"ab".into(),
+                0,
+                origin::key("t"),
+                Some(&origin::encode(&Origin {
+                    target_topic: "t".to_owned(),
+                    target_topic_id: HERE,
+                    clusters: vec!["T".to_owned()],
+                })),
+            )
+            .unwrap();
+        assert_eq!(reason(&mirrored, "t"), Some(NotCarriedReason::Returns), "its state was made anew");
     }
 
     #[test]

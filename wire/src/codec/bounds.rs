@@ -10,8 +10,8 @@ use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
     ACL_NAMES_MAX, ACLS_MAX, CLUSTERS_MAX, CREDIT_MAX, ENDS_MAX, ENDS_TOPICS_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX,
     GROUP_TOPICS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
-    OFFSET_METADATA_MAX, PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
-    TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
+    OFFSET_METADATA_MAX, PARTITIONS_MAX, RATE_MIN, RETURNING_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX,
+    STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -54,6 +54,17 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             ensure(*at >= 0, "time below 0")
         }
         Control::RateAssignment { bits_per_second } => ensure(*bits_per_second >= RATE_MIN, "rate below its minimum"),
+        Control::Returns { topic, link, cluster, from, from_id: _, partitions } => {
+            check_topic(topic)?;
+            check_topic(from)?;
+            within("link", link.len(), STRING_MAX)?;
+            within("cluster id", cluster.len(), STRING_MAX)?;
+            within("returning partitions", partitions.len(), RETURNING_MAX)?;
+            partitions.iter().try_for_each(|one| {
+                ensure((0..PARTITIONS_MAX).contains(&one.partition), "partition out of range")?;
+                ensure(one.begins.0 >= 0 && one.common.0 >= 0, "position below 0")
+            })
+        }
         Control::SkipRefused { topic, policy } => {
             check_topic(topic)?;
             within("policy", policy.len(), STRING_MAX)

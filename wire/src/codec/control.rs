@@ -95,6 +95,7 @@ control_kinds! {
     48 "←" Ack { lane, epoch, sequence, timing };
     49 "→" SourceEnds { topics, last };
     50 "←" ReadSource {};
+    51 "→" Returns { topic, link, cluster, from, from_id, partitions };
     67 "←" RateAssignment { bits_per_second };
 }
 

@@ -54,11 +54,24 @@ impl Follower {
         let is_on = self.settings.acls.follow == FollowAcls::On;
         if is_on {
             self.open_store().map_err(|error| self.named(&error))?;
+            if self.ledger.is_promoted && !carried.is_promoted {
+                return Err("the link is promoted: the rules in the target belong to its applications".to_owned());
+            }
+            if carried.is_promoted && !self.ledger.is_promoted {
+                // Before the first rule: another receiver that knows nothing of it would take them away.
+                self.write(&[ledger::promoted()])?;
+                self.ledger.is_promoted = true;
+            }
         }
         let mut present = self.present(is_on)?;
         let mut failures = Failures::new();
         let groups = snapshot.groups.iter().map(|group| self.settings.rename_groups.apply(group)).collect();
-        let steps = Steps::decide(&plan, &self.ledger, &present.rules, &groups);
+        let mut steps = Steps::decide(&plan, &self.ledger, &present.rules, &groups);
+        if carried.is_promoted {
+            // What the last session said may be old: nothing is taken away by it.
+            steps.take_allowances.clear();
+            steps.take_denials.clear();
+        }
         if is_on && !steps.is_empty() {
             self.carry_out(steps, &mut present.rules, &mut failures)?;
         }

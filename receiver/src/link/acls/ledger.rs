@@ -19,44 +19,51 @@ enum AclKey {
     Made(Acl),
     /// Key of a tombstone: never an entry.
     Barrier,
+    /// The link is promoted: its rules are the applications' from then on.
+    Promoted,
 }
 
 /// All entries of a link.
 #[derive(Debug, Default)]
-pub(crate) struct AclLedger(BTreeSet<Acl>);
+pub(crate) struct AclLedger {
+    made: BTreeSet<Acl>,
+    /// The link is promoted: no rule is taken away any more.
+    pub(crate) is_promoted: bool,
+}
 
 impl AclLedger {
     /// Folds what is stored.
     pub(crate) fn fold(stored: &[StateEntry]) -> Result<Self, StoredError> {
-        let mut made = BTreeSet::new();
+        let mut ledger = Self::default();
         for StateEntry { key, value, .. } in stored {
-            let AclKey::Made(rule) = origin::decode(key)? else { continue };
-            match value {
-                Some(_) => made.insert(rule),
-                None => made.remove(&rule),
-            };
+            match origin::decode(key)? {
+                AclKey::Made(rule) if value.is_some() => drop(ledger.made.insert(rule)),
+                AclKey::Made(rule) => drop(ledger.made.remove(&rule)),
+                AclKey::Promoted => ledger.is_promoted = value.is_some(),
+                AclKey::Barrier => {}
+            }
         }
-        Ok(Self(made))
+        Ok(ledger)
     }
 
     pub(crate) fn has(&self, rule: &Acl) -> bool {
-        self.0.contains(rule)
+        self.made.contains(rule)
     }
 
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Acl> {
-        self.0.iter()
+        self.made.iter()
     }
 
     /// Adds rules that are about to be made. Returns the records to store first.
     pub(crate) fn remember(&mut self, rules: &[Acl]) -> Vec<StateEntry> {
-        self.0.extend(rules.iter().cloned());
+        self.made.extend(rules.iter().cloned());
         rules.iter().map(|rule| StateEntry::new(key(rule), Some(origin::encode(&true)))).collect()
     }
 
     /// Drops rules that the target does not have any more. Returns the records to store.
     pub(crate) fn forget(&mut self, rules: &[Acl]) -> Vec<StateEntry> {
         for rule in rules {
-            self.0.remove(rule);
+            self.made.remove(rule);
         }
         rules.iter().map(|rule| StateEntry::new(key(rule), None)).collect()
     }
@@ -69,6 +76,11 @@ fn key(rule: &Acl) -> Vec<u8> {
 /// Returns the record whose commit proves that no other receiver has the link.
 pub(crate) fn barrier() -> StateEntry {
     StateEntry::new(origin::encode(&AclKey::Barrier), None)
+}
+
+/// Returns the record that says that the link is promoted.
+pub(crate) fn promoted() -> StateEntry {
+    StateEntry::new(origin::encode(&AclKey::Promoted), Some(origin::encode(&true)))
 }
 
 /// Returns the topic of a link's ledger.
@@ -118,7 +130,8 @@ mod tests {
         let mut ledger = AclLedger::default();
         let mut stored = ledger.remember(&[rule("a"), rule("b")]);
         stored.extend(ledger.forget(&[rule("a")]));
-        stored.push(barrier());
+        stored.extend([barrier(), promoted()]);
+        assert!(!ledger.is_promoted && AclLedger::fold(&stored).unwrap().is_promoted);
         let read = AclLedger::fold(&stored).unwrap();
         assert!(!read.has(&rule("a")) && read.has(&rule("b")) && !ledger.has(&rule("a")));
     }

@@ -1,7 +1,7 @@
 //! Plan of a link: what each rule of the source becomes in the target, and why it does not. Sans-IO.
 //!
 //! A rule for one name stays one rule. A rule for a prefix becomes one for each carried name, because a prefix would reach
-//! other names of the target too. What changes a topic or a group is held back: a link that has not been promoted is the
+//! other names of the target too. What changes a topic or a group is held back until the link is promoted: before, it is the
 //! only one to write there.
 
 use std::collections::HashSet;
@@ -20,6 +20,8 @@ const BYTES_MAX: usize = 1 << 20;
 /// Longest principal and host of a rule that is followed, in bytes.
 const PRINCIPAL_MAX: usize = 256;
 const HOST_MAX: usize = 64;
+/// Reason of an allowance that is not followed.
+const DENIED: &str = "the source also denies it by a rule that is not followed";
 /// Operations on topics that readers need, and that change nothing.
 const OF_TOPIC_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe, AclOperation::DescribeConfigs];
 /// Operations on groups that readers need.
@@ -32,6 +34,8 @@ pub(crate) struct Carried {
     pub(crate) topics: HashSet<String>,
     /// Groups with offsets that the link has committed, by their names in the target.
     pub(crate) groups: HashSet<String>,
+    /// The link is promoted: applications write to what it carried, so that nothing is held back.
+    pub(crate) is_promoted: bool,
 }
 
 /// What a rule of the source becomes in the target.
@@ -106,7 +110,8 @@ impl Planner<'_> {
         };
         for name in names.iter().filter(|name| rule.applies_to(name)) {
             let verdict = self.verdict_on(rule, name, unmade);
-            for (operation, verdict) in operations(rule, &verdict) {
+            let held_back = self.verdict_on_held_back(rule, name, unmade, &verdict);
+            for (operation, verdict) in operations(rule, &verdict, &held_back) {
                 let target = Acl {
                     pattern: AclPattern::Literal,
                     name: self.target_name(rule.resource, name),
@@ -165,9 +170,24 @@ impl Planner<'_> {
                 && may_be_the_same(&denial.principal, &rule.principal)
         };
         if unmade.iter().any(|denial| is_denied(&denial)) {
-            return Verdict::NotFollowed("the source also denies it by a rule that is not followed");
+            return Verdict::NotFollowed(DENIED);
         }
         if is_carried { Verdict::Wanted } else { Verdict::NotCarried }
+    }
+
+    /// Decides about the part of a rule that readers do not need.
+    fn verdict_on_held_back(&self, rule: &Acl, name: &str, unmade: &[&Acl], verdict: &Verdict) -> Verdict {
+        let is_denied = |denial: &&Acl| {
+            denial.resource == rule.resource
+                && denial.applies_to(name)
+                && may_be_the_same(&denial.principal, &rule.principal)
+        };
+        match verdict {
+            Verdict::NotFollowed(reason) => Verdict::NotFollowed(reason),
+            _ if !self.carried.is_promoted => Verdict::HeldBack,
+            _ if unmade.iter().any(is_denied) => Verdict::NotFollowed(DENIED),
+            verdict => verdict.clone(),
+        }
     }
 
     fn target_name(&self, resource: AclResource, name: &str) -> String {
@@ -198,19 +218,16 @@ fn readers(resource: AclResource) -> &'static [AclOperation] {
     }
 }
 
-/// Returns the operations that a rule becomes, each with its verdict.
-fn operations(rule: &Acl, verdict: &Verdict) -> Vec<(AclOperation, Verdict)> {
+/// Returns the operations that a rule becomes, each with its verdict. What readers need of `All` stays when the link is
+/// promoted: they shall not be without it for a moment.
+fn operations(rule: &Acl, verdict: &Verdict, held_back: &Verdict) -> Vec<(AclOperation, Verdict)> {
     let readers = readers(rule.resource);
     if readers.contains(&rule.operation) {
         return vec![(rule.operation, verdict.clone())];
     }
-    let held_back = match verdict {
-        Verdict::NotFollowed(reason) => Verdict::NotFollowed(reason),
-        _ => Verdict::HeldBack,
-    };
     let parts = readers.iter().filter(|_| rule.operation == AclOperation::All);
     let parts = parts.map(|&operation| (operation, verdict.clone()));
-    parts.chain([(rule.operation, held_back)]).collect()
+    parts.chain([(rule.operation, held_back.clone())]).collect()
 }
 
 /// Returns whether two principals may be one user's: equal ones, everyone, and those of different types, such as a group.

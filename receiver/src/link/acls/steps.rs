@@ -92,7 +92,7 @@ pub(crate) fn state_of(
 ) -> (AclState, Option<String>) {
     let rule = match (&entry.verdict, &entry.target) {
         (Verdict::NotFollowed(reason), _) => return (AclState::NotFollowed, Some((*reason).to_owned())),
-        (Verdict::HeldBack, _) => return (AclState::HeldBack, Some("give it by hand after a failover".to_owned())),
+        (Verdict::HeldBack, _) => return (AclState::HeldBack, Some("it is made when the link is promoted".to_owned())),
         (_, Some(rule)) => rule,
         (_, None) => return (AclState::NotCarried, None),
     };

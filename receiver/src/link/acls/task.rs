@@ -2,6 +2,7 @@
 //!
 //! Every call to the target is made on a thread of the link's own for them. Nothing else waits for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ impl Acls {
         if settings.acls.follow == FollowAcls::Off {
             link.acls.clear();
         }
+        link.acls.forget_basis();
         Self { link: Arc::clone(link), settings: Arc::clone(settings), services, begun: None }
     }
 
@@ -114,7 +116,9 @@ async fn round(
     follower: &mut Option<Follower>,
     snapshot: Arc<Snapshot>,
 ) -> Result<Duration, String> {
-    let carried = Carried { topics: carried_topics(link, &snapshot.topics).await, groups: link.groups.committed() };
+    let topics = carried_topics(link, &snapshot.topics).await;
+    let carried = Carried { topics, groups: link.groups.committed(), is_promoted: false };
+    link.acls.set_basis(&snapshot, &carried);
     let mut taken = follower.take().ok_or("a round panicked")?;
     let run = move || {
         let outcome = taken.round(&snapshot, &carried);
@@ -134,6 +138,35 @@ async fn round(
     };
     link.acls.set(round.plan, round.trouble);
     Ok(pause)
+}
+
+/// What became of the rules that were held back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// They are made, or the link follows none.
+    All,
+    /// No session has said any since the process started.
+    Unknown,
+}
+
+/// Makes the rules that were held back, by what the last session said. `topics` are those that the promoted link carried.
+/// Error: a sentence; it may be tried again.
+pub(crate) async fn give_held_back(
+    link: &Arc<ServedLink>,
+    services: &Arc<GroupServices>,
+    topics: HashSet<String>,
+) -> Result<Given, String> {
+    let settings = link.settings();
+    if settings.acls.follow != FollowAcls::On {
+        return Ok(Given::All);
+    }
+    let Some((snapshot, carried)) = link.acls.basis() else { return Ok(Given::Unknown) };
+    let carried = Carried { is_promoted: true, topics, ..carried };
+    let mut follower = Follower::new(settings, Arc::clone(&link.catalog), Arc::clone(&services.stores));
+    let round = link.acl_calls.run(move || follower.round(&snapshot, &carried)).await.ok_or("a round panicked")??;
+    let trouble = round.trouble.clone();
+    link.acls.set(round.plan, round.trouble);
+    trouble.map_or(Ok(Given::All), Err)
 }
 
 fn retries() -> Backoff {

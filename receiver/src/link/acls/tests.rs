@@ -154,6 +154,7 @@ impl World {
         // Another's rule.
         target.rules.lock().insert(other());
         let carried = Carried {
+            is_promoted: false,
             topics: ["orders", "bills"].map(str::to_owned).into(),
             groups: ["billing"].map(str::to_owned).into(),
         };
@@ -279,7 +280,14 @@ fn rights_to_change_are_held_back() {
     assert_eq!((world.count(&all, AclState::Made), world.count(&all, AclState::HeldBack)), (3, 1));
     let made = [Read, Describe, DescribeConfigs].map(|operation| rule("User:alice", operation, "fra.orders"));
     let [first, second, third] = made;
-    world.target.has(&[first, second, third, other()]);
+    world.target.has(&[first.clone(), second.clone(), third.clone(), other()]);
+
+    // The link is promoted.
+    world.target.changes.lock().clear();
+    world.carried.is_promoted = true;
+    assert_eq!((world.count(&all, AclState::Made), world.count(&all, AclState::HeldBack)), (4, 0));
+    world.target.has(&[first, second, third, rule("User:alice", All, "fra.orders"), other()]);
+    assert!(world.target.changes.lock().iter().all(|change| !change.starts_with("take")), "readers lose nothing");
 }
 
 #[test]

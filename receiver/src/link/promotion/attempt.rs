@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use service::lock::Lock;
 use tokio::sync::watch;
 
+use super::quiet::Obstacle;
 use super::statement::Statement;
 
 /// Time for which a request waits: the admin port has 8 s for each. It is repeated.
@@ -42,6 +43,8 @@ pub struct FailoverAnswer {
     pub statement: Option<Statement>,
     /// What is not done yet, in a sentence; asking again tries it again. `null` if the statement is final.
     pub unfinished: Option<String>,
+    /// What is not known to be carried, in a sentence; `null` if all of the source is, as of the sender's last word.
+    pub missing: Option<String>,
 }
 
 /// Request for a switch-over: the body of `POST /switch-over`.
@@ -59,6 +62,14 @@ pub struct SwitchOverRequest {
     pub quiet_seconds: f64,
     /// Time in seconds after which it fails.
     pub within_seconds: f64,
+}
+
+impl FailoverAnswer {
+    /// Makes the answer with a statement.
+    pub(crate) fn of(statement: Statement) -> Self {
+        let missing = Obstacle::of(&statement.partitions).map(|missing| missing.to_string());
+        Self { statement: Some(statement), missing, ..Self::default() }
+    }
 }
 
 /// Outcome of an attempt; an error is a sentence.
@@ -156,9 +167,11 @@ impl Attempt {
         self.progress.0.lock().is_waiting
     }
 
-    /// Ends a wait.
-    pub(crate) fn displace(&self) {
-        self.progress.0.lock().is_displaced = true;
+    /// Ends a wait. Returns false if the attempt does not only wait any more.
+    pub(crate) fn displace(&self) -> bool {
+        let mut doing = self.progress.0.lock();
+        doing.is_displaced |= doing.is_waiting;
+        doing.is_waiting
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -192,10 +205,10 @@ mod tests {
         let attempt = Attempt::new(Arc::clone(&progress), outcome);
         let first = Request::begin(&progress);
         drop(Request::begin(&progress));
-        attempt.displace();
+        assert!(attempt.displace());
         assert!(!progress.begin() && progress.abandoned().is_some(), "a failover takes its place");
         progress.0.lock().is_displaced = false;
-        assert!(progress.begin() && !attempt.is_waiting());
+        assert!(progress.begin() && !attempt.is_waiting() && !attempt.displace());
         drop(first);
         progress.0.lock().alone_since -= ASKED_WITHIN;
         assert_eq!(progress.abandoned(), None, "what has begun is finished without a client");

@@ -50,10 +50,9 @@ impl PromotionBoard {
     pub(crate) fn attempt(&self, waits: bool, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
         let mut known = self.0.lock();
         let present = known.attempt.as_ref().filter(|attempt| !attempt.has_ended());
-        match present.filter(|attempt| waits || !attempt.is_waiting()) {
+        match present.filter(|attempt| waits || !attempt.displace()) {
             Some(attempt) => Arc::clone(attempt),
             None => {
-                present.into_iter().for_each(|attempt| attempt.displace());
                 let attempt = begin();
                 known.attempt = Some(Arc::clone(&attempt));
                 attempt

@@ -66,12 +66,12 @@ pub(super) async fn dry_run(link: &Arc<ServedLink>, services: &Arc<GroupServices
             return Err("the link has carried nothing, and has no state in the target".to_owned());
         };
         if let Some(statement) = kept(&states) {
-            return Ok(FailoverAnswer { already: true, statement: Some(statement), ..FailoverAnswer::default() });
+            return Ok(FailoverAnswer { already: true, ..FailoverAnswer::of(statement) });
         }
         let already = states.first().is_some_and(|lane| lane.promoted.is_some());
         let reading = Reading { promoted: None, ..Reading::of(states) };
         let statement = statement(link, services, reading).await?;
-        Ok(FailoverAnswer { already, statement: Some(statement), ..FailoverAnswer::default() })
+        Ok(FailoverAnswer { already, ..FailoverAnswer::of(statement) })
     };
     tokio::time::timeout(DRY_RUN_WITHIN, work).await.unwrap_or_else(late)
 }

@@ -49,6 +49,8 @@ pub struct PartitionLoss {
     pub in_open_transactions: Option<u64>,
     /// Time of the sender's last word in ms since the Unix epoch, since which nothing is known; `null` if there was none.
     pub unknown_since: Option<i64>,
+    /// Source offsets that a policy or an operator left out: they count as carried.
+    pub skipped: u64,
     /// Reason of its halt, a stable word.
     pub halt: Option<String>,
 }

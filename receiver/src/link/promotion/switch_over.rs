@@ -8,7 +8,7 @@ use transport::clock::unix_millis;
 
 use super::attempt::Progress;
 use super::losses::Facts;
-use super::quiet::{Obstacle, QuietWatch};
+use super::quiet::{Obstacle, QuietWatch, Since};
 use crate::link::ServedLink;
 use crate::link::source_ends::EndsReading;
 use crate::translate::known_maps::KnownMaps;
@@ -17,6 +17,9 @@ use crate::translate::known_maps::KnownMaps;
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Age in ms from which a reading is old: the sender does not answer.
 const WORD_OLD: i64 = 15_000;
+
+/// Age of a session after which its sender has said its first groups, if it follows any.
+const GROUPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Conditions of a switch-over.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +33,13 @@ pub(super) struct Terms {
 /// Waits until everything of the source is carried and nothing has been written to it for the agreed time. Returns since
 /// when, in ms since the Unix epoch. Error: a sentence that says why the link was not changed.
 pub(super) async fn wait_until_quiet(link: &ServedLink, terms: Terms, progress: &Progress) -> Result<i64, String> {
-    let mut wait = Wait { link, watch: QuietWatch::new(terms.quiet), newest: None, quiet: Err(Obstacle::Begun) };
     let began = Instant::now();
+    let watch = QuietWatch::new(terms.quiet, began);
+    let mut wait = Wait { link, watch, newest: None, quiet: Err(Obstacle::Begun), complete: None };
     loop {
         link.source_ends.ask();
         let obstacle = match wait.look().await? {
-            Ok(since) if progress.begin() => return Ok(since),
+            Ok(since) if progress.begin() => return Ok(since.millis),
             Ok(_) => Obstacle::NotAsked,
             Err(obstacle) => obstacle,
         };
@@ -57,12 +61,15 @@ struct Wait<'a> {
     /// Newest reading that the watch has.
     newest: Option<i64>,
     /// Since when the source is quiet, by that reading.
-    quiet: Result<i64, Obstacle>,
+    quiet: Result<Since, Obstacle>,
+    /// The reading by which everything was carried at first. A newer one decides: the lanes may have needed long to get there,
+    /// and more may have been written meanwhile.
+    complete: Option<i64>,
 }
 
 impl Wait<'_> {
     /// Looks once. Outer error: waiting is of no use.
-    async fn look(&mut self) -> Result<Result<i64, Obstacle>, String> {
+    async fn look(&mut self) -> Result<Result<Since, Obstacle>, String> {
         if self.link.overview().sender.is_none() {
             return Ok(Err(Obstacle::NoSender));
         }
@@ -79,17 +86,25 @@ impl Wait<'_> {
             );
         }
         if self.newest.replace(reading.heard) != Some(reading.heard) {
-            self.quiet = self.watch.handle(&reading);
+            self.quiet = self.watch.handle(&reading, Instant::now());
         }
         let since = match &self.quiet {
             Ok(since) => *since,
-            Err(obstacle) => return Ok(Err(obstacle.clone())),
+            Err(obstacle) => {
+                self.complete = None;
+                return Ok(Err(obstacle.clone()));
+            }
         };
         let obstacle = match self.not_carried(&reading).await {
             Some(obstacle) => Some(obstacle),
             None => self.groups_behind(since),
         };
-        Ok(obstacle.map_or(Ok(since), Err))
+        if let Some(obstacle) = obstacle {
+            self.complete = None;
+            return Ok(Err(obstacle));
+        }
+        let complete = *self.complete.get_or_insert(reading.heard);
+        Ok(if reading.heard > complete { Ok(since) } else { Err(Obstacle::Begun) })
     }
 
     async fn not_carried(&self, reading: &EndsReading) -> Option<Obstacle> {
@@ -103,14 +118,17 @@ impl Wait<'_> {
     }
 
     /// Consumer groups are to be committed as of a reading since the source is quiet.
-    fn groups_behind(&self, since: i64) -> Option<Obstacle> {
-        let sync = self.link.groups.sync()?;
+    fn groups_behind(&self, since: Since) -> Option<Obstacle> {
+        let Some(sync) = self.link.groups.sync() else {
+            // The sender says them within seconds, if it follows any.
+            let is_new = self.link.source_ends.session_age().is_none_or(|age| age < GROUPS_WITHIN);
+            return is_new.then_some(Obstacle::Groups(None));
+        };
         let sync = sync.lock();
         if let Some(trouble) = sync.trouble().into_iter().next() {
             return Some(Obstacle::Groups(Some(trouble)));
         }
-        let age = Duration::from_millis(u64::try_from(unix_millis() - since).unwrap_or(0));
-        let is_covered = sync.covered().is_some_and(|at| at.elapsed() <= age);
+        let is_covered = sync.covered().is_some_and(|at| at >= since.at);
         (!is_covered).then_some(Obstacle::Groups(None))
     }
 }

@@ -14,6 +14,7 @@ use wire::ids::LaneId;
 use super::attempt::{Attempt, FailoverAnswer, FailoverRequest, Progress, SwitchOverRequest};
 use super::course::Course;
 use super::facts::{self, Reading, kept};
+use super::quiet::Obstacle;
 use super::statement::Statement;
 use super::switch_over::{self, Terms};
 use crate::groups::GroupServices;
@@ -21,6 +22,7 @@ use crate::groups::task::last_round;
 use crate::lane::OpenError;
 use crate::lane::handle::{Command, LaneHandle, PromoteLane, StoreStatement};
 use crate::link::ServedLink;
+use crate::link::acls::task::{Given, give_held_back};
 use crate::link::own_topic::described;
 use crate::link::state_topic;
 use crate::target::promoted::PromotedRecord;
@@ -32,6 +34,10 @@ const LANE_WITHIN: Duration = Duration::from_secs(40);
 /// Time for the last round of consumer groups, which is tried again until then.
 const GROUPS_WITHIN: Duration = Duration::from_secs(15);
 const GROUPS_RETRY: Duration = Duration::from_secs(1);
+/// Time for access control lists.
+const RIGHTS_WITHIN: Duration = Duration::from_secs(15);
+const RIGHTS_UNKNOWN: &str = "no sender has said access control lists since this receiver started: give the rights that were \
+                              held back by hand";
 
 /// Answers a request. Error: a sentence that says why the link is not promoted, or not completely.
 pub(crate) async fn failover(
@@ -121,22 +127,42 @@ impl Promotion {
         let already = asked.as_ref() != Some(&stored);
         if let Some(statement) = kept(&states) {
             self.link.promotion.set(Some(stored), true);
-            return Ok(FailoverAnswer { already, statement: Some(statement), ..FailoverAnswer::default() });
+            return Ok(FailoverAnswer { already, ..FailoverAnswer::of(statement) });
         }
         let mut reading = Reading { quiet_since, ..Reading::of(states) };
         self.set_step("committing offsets of consumer groups");
         let groups = self.finish_groups(&reading.maps).await;
         let unfinished =
             groups.err().map(|reason| format!("not all offsets of consumer groups are committed: {reason}"));
+        let rights = self.give_rights(&reading.maps).await;
+        let unfinished = unfinished.or_else(|| rights.as_ref().err().cloned());
         reading.problems.extend(unfinished.clone());
+        if rights == Ok(Given::Unknown) {
+            reading.problems.push(RIGHTS_UNKNOWN.to_owned());
+        }
         self.set_step("writing the statement");
-        let statement = facts::statement(&self.link, &self.services, reading).await?;
+        let mut statement = facts::statement(&self.link, &self.services, reading).await?;
+        // The final positions and the sender's last word decide, whatever the wait has seen.
+        if let Some(missing) = Obstacle::of(&statement.partitions).filter(|_| statement.quiet_since.is_some()) {
+            statement.quiet_since = None;
+            statement.problems.push(format!("not all is known to be carried: {missing}"));
+        }
         // A statement that is stored is final: a client that asks again shall have the groups finished first.
         if unfinished.is_none() {
             self.store(&statement).await?;
         }
         self.link.promotion.set(Some(stored), unfinished.is_none());
-        Ok(FailoverAnswer { already, statement: Some(statement), unfinished, ..FailoverAnswer::default() })
+        Ok(FailoverAnswer { already, unfinished, ..FailoverAnswer::of(statement) })
+    }
+
+    /// Makes the access control lists that were held back.
+    async fn give_rights(&self, maps: &KnownMaps) -> Result<Given, String> {
+        self.set_step("giving the rights that were held back");
+        let topics = maps.all().map(|map| map.key.topic.to_string()).collect();
+        let given = give_held_back(&self.link, &self.services, topics);
+        let late = |_| Err(format!("the target has not answered within {} s", RIGHTS_WITHIN.as_secs()));
+        let given = tokio::time::timeout(RIGHTS_WITHIN, given).await.unwrap_or_else(late);
+        given.map_err(|reason| format!("not all access control lists are made: {reason}"))
     }
 
     fn set_step(&self, step: impl Into<String>) {

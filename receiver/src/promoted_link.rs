@@ -1,0 +1,165 @@
+//! What a promoted link brought to a cluster, read from its state there: where its topics begin on their way back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
+use kafka::{KafkaError, Properties};
+use wire::control::ReturningPartition;
+use wire::ids::LaneId;
+use wire::partition::Partition;
+use wire::returning::{PromotedLink, ReturningTopic};
+
+use crate::lane::fold_stored;
+use crate::lane::uncovered::end;
+use crate::link::own_topic::described;
+use crate::link::promotion::losses::OTHER_TARGET_LOG as OTHER_LOG;
+use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use crate::target::state::{self, LaneState, PartitionRecord};
+use crate::target::{Extent, StateAccess, Target};
+use crate::translate::known_maps::KnownMaps;
+
+/// Reader of what promoted links have stored in one cluster.
+pub struct PromotedLinks {
+    catalog: Arc<dyn Catalog>,
+    target: KafkaTarget,
+}
+
+impl PromotedLinks {
+    /// Makes the clients of the cluster of `properties`. Error: a property that librdkafka does not know or accept.
+    pub fn new(properties: &Properties, client: &str) -> Result<Self, KafkaError> {
+        let catalog: Arc<dyn Catalog> = Arc::new(KafkaCatalog::start(properties, client)?);
+        let config = KafkaTargetConfig::default();
+        let target = KafkaTarget::new(properties.clone(), config, Arc::clone(&catalog), client);
+        Ok(Self { catalog, target })
+    }
+
+    /// Reads what the promoted link `link` brought. Blocks. Error: a sentence.
+    pub fn read(&self, link: &str) -> Result<PromotedLink, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let topic = described(&*self.catalog, &[state::topic(link)]).map_err(|error| text(&error))?;
+        let Some(topic) = topic else { return Err(format!("this cluster has no topic {}", state::topic(link))) };
+        let mut states = self.target.states().map_err(|error| text(&error))?;
+        let mut read = |lane: u16| {
+            let lane = LaneId(lane);
+            let entries = states.read(&state::partition(link, lane), Extent::LastStable);
+            let entries = entries.map_err(|error| text(&error))?;
+            fold_stored(lane, link, &entries).map_err(|close| close.detail)
+        };
+        // It is asked every few seconds until the link is promoted: lane 0 says so first.
+        let mut lanes = vec![read(0)?];
+        if lanes[0].promoted.is_some() {
+            for lane in 1..u16::try_from(topic.partitions).unwrap_or(0) {
+                lanes.push(read(lane)?);
+            }
+        }
+        brought(link, lanes)
+    }
+}
+
+/// Returns what the link brought, by the final states of its lanes. Error: a sentence.
+pub fn brought(link: &str, states: Vec<LaneState>) -> Result<PromotedLink, String> {
+    if states.first().is_none_or(|lane| lane.promoted.is_none()) {
+        return Err(format!(
+            "link {link} is not promoted in this cluster: run `causeway failover` or `causeway switch-over` first"
+        ));
+    }
+    if states.iter().any(|lane| lane.promoted.is_none()) {
+        return Err(format!(
+            "the promotion of link {link} is not finished: run `causeway failover --link {link}` again"
+        ));
+    }
+    let cluster = states.iter().find_map(|lane| lane.lane.as_ref()).map(|lane| lane.source_cluster.clone());
+    let maps = KnownMaps::of_states(states);
+    let mut topics: BTreeMap<String, ReturningTopic> = BTreeMap::new();
+    // In order, so that the ids of a topic are compared with those of its first partition.
+    let by_partition: BTreeMap<_, _> = maps.all().map(|map| (&map.key, &map.record)).collect();
+    for (key, record) in by_partition {
+        let topic = topics.entry(record.target_topic.clone()).or_insert_with(|| ReturningTopic {
+            from: key.topic.to_string(),
+            from_id: record.topic_id,
+            id: record.target_topic_id,
+            partitions: Vec::new(),
+            stranded: BTreeMap::new(),
+        });
+        match returning(key, record, topic) {
+            Ok(one) => topic.partitions.push(one),
+            Err(reason) => drop(topic.stranded.insert(record.target_partition, reason)),
+        }
+    }
+    Ok(PromotedLink { link: link.to_owned(), cluster: cluster.unwrap_or_default(), topics })
+}
+
+/// Returns where a partition begins on its way back: applications may have written behind the last record of the link before
+/// anybody promoted it. Error: why it cannot go back.
+fn returning(key: &Partition, record: &PartitionRecord, topic: &ReturningTopic) -> Result<ReturningPartition, String> {
+    if key.partition != record.target_partition || *key.topic != *topic.from {
+        return Err(format!("{key} went to {}", record.target()));
+    }
+    if record.topic_id != topic.from_id || record.target_topic_id != topic.id {
+        return Err(format!("{key} was carried from or to another topic than the other partitions of its topic"));
+    }
+    if let Some(halt) = record.halt.as_ref().filter(|halt| OTHER_LOG.contains(&halt.reason.as_str())) {
+        return Err(format!("{key} was halted as {}: the log that it came from is another one now", halt.reason));
+    }
+    let begins = end(record).ok_or_else(|| format!("the map of {key} does not have its last record"))?;
+    Ok(ReturningPartition { partition: key.partition, begins, common: record.position })
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::{Position, TopicId};
+
+    use super::*;
+    use crate::join::fixtures::partition_record;
+    use crate::target::promoted::PromotedRecord;
+    use crate::target::state::HaltRecord;
+
+    fn lane(promoted: bool, records: Vec<(i32, PartitionRecord)>) -> LaneState {
+        let promoted = promoted.then(|| PromotedRecord::first(7, "ann".to_owned(), String::new()));
+        let partitions =
+            records.into_iter().map(|(partition, record)| (Partition::new("orders", partition), record)).collect();
+        LaneState { promoted, partitions, ..LaneState::default() }
+    }
+
+    #[test]
+    fn only_a_finished_promotion_says_where_the_way_back_begins() {
+        let refused = |states| brought("l", states).unwrap_err();
+        assert!(refused(Vec::new()).contains("is not promoted"));
+        assert!(refused(vec![lane(false, Vec::new()), lane(true, Vec::new())]).contains("is not promoted"));
+        assert!(refused(vec![lane(true, Vec::new()), lane(false, Vec::new())]).contains("is not finished"));
+        let found = brought("l", vec![lane(true, vec![(1, at(1, 70))])]).unwrap();
+        let partitions = &found.topics["orders"].partitions;
+        assert_eq!(*partitions, [ReturningPartition { partition: 1, begins: Position(40), common: Position(70) }]);
+    }
+
+    /// Record of a partition that carried nothing into a log that ended at 40.
+    fn at(partition: i32, position: i64) -> PartitionRecord {
+        PartitionRecord { target_partition: partition, target_end: Position(40), ..partition_record(position) }
+    }
+
+    #[test]
+    fn a_partition_whose_place_is_not_known_strands_alone() {
+        let halted = |reason: &str| PartitionRecord {
+            halt: Some(HaltRecord { reason: reason.to_owned(), detail: String::new() }),
+            ..at(3, 70)
+        };
+        let records = vec![
+            (0, at(0, 70)),
+            (1, PartitionRecord { delivered: 70, ..at(1, 70) }),
+            (2, PartitionRecord { topic_id: TopicId([9; 16]), ..at(2, 70) }),
+            (3, halted("truncated")),
+            (4, at(5, 70)),
+            (6, PartitionRecord { target_partition: 6, ..halted("record-rejected") }),
+        ];
+        let found = brought("l", vec![lane(true, records)]).unwrap();
+        let topic = &found.topics["orders"];
+        let whole: Vec<_> = topic.partitions.iter().map(|one| one.partition).collect();
+        assert_eq!(whole, [0, 6]);
+        let stranded = [(1, "does not have its last record"), (2, "another topic"), (3, "truncated"), (5, "went to")];
+        for (partition, words) in stranded {
+            assert!(topic.stranded[&partition].contains(words), "{}", topic.stranded[&partition]);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Failback: after a promotion a link goes the other way, behind the last record that the promoted link brought.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::admin::committed;
+use harness::cluster::Cluster;
+use harness::command::run_at;
+use harness::files::LinkFiles;
+use harness::journal::{self, Load};
+use harness::pair::Pair;
+use harness::process::HALTED;
+use harness::reader::{Isolation, read};
+use harness::record::small;
+use harness::topics;
+use harness::wait::{self, until_ok};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::failover::{PARTITIONS, wait_for_commits};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time in which a link that must not carry anything would have done so.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Digests of a topic's records by partition, in order.
+type Digests = Vec<Vec<u64>>;
+
+fn digests(cluster: &Cluster, topic: &str) -> Result<Digests> {
+    let contents = read(cluster, &[topic], Isolation::Committed)?;
+    Ok((0..PARTITIONS).map(|partition| contents.digests(topic, partition)).collect())
+}
+
+fn wait_for(cluster: &Cluster, topic: &str, expected: &Digests) -> Result<()> {
+    let count = |digests: &Digests| digests.iter().map(Vec::len).sum::<usize>();
+    until_ok("the records to arrive", PATIENCE, || {
+        // The link may not have created the topic yet.
+        let found = digests(cluster, topic).ok();
+        Ok(found.filter(|found| count(found) >= count(expected)).map(drop))
+    })?;
+    let found = digests(cluster, topic)?;
+    ensure!(
+        found == *expected,
+        "{} records where {} are expected, or in another order",
+        count(&found),
+        count(expected)
+    );
+    Ok(())
+}
+
+/// Returns each list of `first`, followed by that of `second`.
+fn followed_by(first: &Digests, second: &Digests) -> Digests {
+    first.iter().zip(second).map(|(first, second)| [first.as_slice(), second].concat()).collect()
+}
+
+/// Makes the files of a link that continues after the promotion of `promoted`.
+fn back(link: &str, promoted: &str, from: &Cluster, to: &Cluster, topic: &str) -> Result<LinkFiles> {
+    let mut files = LinkFiles::new(link, from, to, &[topic])?;
+    files.sender.set("source", "start", "\"promotion\"").set("source", "promoted_link", &format!("{promoted:?}"));
+    Ok(files)
+}
+
+/// Writes records to all partitions but the last, which is idle, and returns their digests by partition.
+fn write(cluster: &Cluster, topic: &str, count: u64, seed: u64) -> Result<Digests> {
+    let load = Load::new(topic, PARTITIONS - 1).limit(count).value_max(200).seed(seed).transactional(20);
+    let written = load.start(cluster)?.finish()?.written;
+    Ok((0..PARTITIONS).map(|partition| written.digests(topic, partition)).collect())
+}
+
+#[test]
+fn failback_carries_what_was_written_since_and_nothing_twice() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "back", PARTITIONS)?;
+    let there = topics::unique("there");
+    let files = LinkFiles::new(&there, &pair.source, &pair.target, &[&topic])?;
+    let load = Load::new(&topic, PARTITIONS).rate(2_000).value_max(500).start(&pair.source)?;
+    let (receiver, mut sender) = files.start()?;
+    wait_for_commits(&receiver, 2_000)?;
+    sender.kill();
+    wait::through(Duration::from_secs(1), || Ok(()))?;
+    load.stop()?;
+    // An application writes before anybody promotes the link.
+    let early = journal::write(&pair.target, &topic, 0, &small(0..5))?.written;
+    run_at(&receiver, &["failover", "--link", &there])?.expect(0, "was promoted")?;
+    drop(receiver);
+    let brought = digests(&pair.target, &topic)?;
+    let own = digests(&pair.source, &topic)?;
+    let fresh = write(&pair.target, &topic, 1_000, 7)?;
+    let early = (0..PARTITIONS).map(|partition| early.digests(&topic, partition)).collect();
+
+    let link = topics::unique("back");
+    let files = back(&link, &there, &pair.target, &pair.source, &topic)?;
+    let (receiver, mut sender) = files.start()?;
+    let returned = followed_by(&followed_by(&own, &early), &fresh);
+    wait_for(&pair.source, &topic, &returned)?;
+    let later = write(&pair.target, &topic, 500, 8)?;
+    let returned = followed_by(&returned, &later);
+    wait_for(&pair.source, &topic, &returned)?;
+    let jumps = run_at(&receiver, &["jumps"])?;
+    jumps.expect(0, &format!("after the last record of link {there}; target offsets "))?;
+    ensure!(jumps.printed.contains("were never carried"), "{}", jumps.printed);
+
+    // And forth again, without loss.
+    run_at(&receiver, &["switch-over", "--link", &link])?.expect(0, "and all of it is carried")?;
+    ensure!(sender.wait(PATIENCE)? == HALTED, "the sender did not halt");
+    drop(receiver);
+    let again = write(&pair.source, &topic, 500, 9)?;
+    let files = back(&topics::unique("again"), &link, &pair.source, &pair.target, &topic)?;
+    let _ends = files.start()?;
+    let expected = [&fresh, &later, &again].into_iter().fold(brought, |all, next| followed_by(&all, next));
+    wait_for(&pair.target, &topic, &expected)
+}
+
+#[test]
+fn failback_waits_for_the_promotion_and_refuses_another_log() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "early", PARTITIONS)?;
+    let there = topics::unique("there");
+    let files = LinkFiles::new(&there, &pair.source, &pair.target, &[&topic])?;
+    let own = write(&pair.source, &topic, 400, 1)?;
+    let (receiver, _sender) = files.start()?;
+    wait_for(&pair.target, &topic, &own)?;
+    let link = topics::unique("early");
+    let files = back(&link, &there, &pair.target, &pair.source, &topic)?;
+    let (back_receiver, mut back_sender) = files.start()?;
+    let waits = format!("link {there} is not promoted in this cluster");
+    until_ok("the way back to wait", PATIENCE, || Ok(back_sender.log()?.contains(&waits).then_some(())))?;
+    wait::through(QUIET, || {
+        ensure!(digests(&pair.source, &topic)? == own, "something came back");
+        Ok(())
+    })?;
+    // The topic is created again where it came from: it is another log.
+    back_sender.kill();
+    run_at(&receiver, &["switch-over", "--link", &there])?.expect(0, "and all of it is carried")?;
+    topics::delete(&pair.source, &topic)?;
+    topics::create(&pair.source, &topic, PARTITIONS, &[])?;
+    let sender = files.sender.start()?;
+    let halts = |status: &serde_json::Value| status.to_string().contains("target-replaced");
+    sender.admin.wait_for("the partitions to halt", PATIENCE, halts)?;
+    ensure!(committed(&back_receiver.admin.status()?) == 0, "something was carried");
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", pair.source.bootstrap()).create()?;
+    let ends = (0..PARTITIONS).map(|at| Ok(consumer.fetch_watermarks(&topic, at, PATIENCE)?.1));
+    ensure!(ends.collect::<Result<Vec<_>>>()?.iter().all(|end| *end == 0), "something was written");
+    Ok(())
+}

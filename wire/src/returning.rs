@@ -1,0 +1,109 @@
+//! Topics that go back after a promotion: what a promoted link brought to a cluster, and where each partition begins on
+//! its way back.
+
+use std::collections::BTreeMap;
+
+use crate::control::{Control, ReturningPartition};
+use crate::ids::{Position, TopicId};
+use crate::limits::RETURNING_MAX;
+use crate::partition::Partition;
+
+/// What a promoted link brought to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromotedLink {
+    /// Name of the link.
+    pub link: String,
+    /// Cluster from which the records came.
+    pub cluster: String,
+    /// Topics by their names in that cluster.
+    pub topics: BTreeMap<String, ReturningTopic>,
+}
+
+/// Topic that a promoted link brought to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturningTopic {
+    /// Name of the topic from which it came.
+    pub from: String,
+    /// Id of that topic.
+    pub from_id: TopicId,
+    /// Id of the topic that the link wrote.
+    pub id: TopicId,
+    /// Partitions that the link brought.
+    pub partitions: Vec<ReturningPartition>,
+    /// Partitions that cannot go back, each with the reason in a sentence.
+    pub stranded: BTreeMap<i32, String>,
+}
+
+impl PromotedLink {
+    /// Returns the position at which a partition of that cluster goes back; `None` if the link did not bring it.
+    pub fn begins(&self, at: &Partition) -> Option<Position> {
+        let topic = self.topics.get(&*at.topic)?;
+        topic.partitions.iter().find(|one| one.partition == at.partition).map(|one| one.begins)
+    }
+
+    /// Returns why a partition cannot go back now; `None` if it can, or if the link did not bring it. `id` is the present id of
+    /// its topic.
+    pub fn stranded(&self, at: &Partition, id: TopicId) -> Option<String> {
+        let topic = self.topics.get(&*at.topic)?;
+        let differs = topic.id != id && topic.id != TopicId::UNKNOWN && id != TopicId::UNKNOWN;
+        let other = || {
+            let link = &self.link;
+            format!("link {link} wrote another topic of this name: its id was {}, is {id}", topic.id)
+        };
+        topic.stranded.get(&at.partition).cloned().or_else(|| differs.then(other))
+    }
+
+    /// Returns the messages that announce a topic which goes back.
+    pub fn announcement(&self, topic: &str) -> Vec<Control> {
+        let Some(returning) = self.topics.get(topic) else { return Vec::new() };
+        let message = |partitions: &[ReturningPartition]| Control::Returns {
+            topic: topic.to_owned(),
+            link: self.link.clone(),
+            cluster: self.cluster.clone(),
+            from: returning.from.clone(),
+            from_id: returning.from_id,
+            partitions: partitions.to_vec(),
+        };
+        returning.partitions.chunks(RETURNING_MAX).map(message).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promoted(partitions: i32) -> PromotedLink {
+        let one = |partition| ReturningPartition { partition, begins: Position(9), common: Position(7) };
+        let topic = ReturningTopic {
+            from: "orders".to_owned(),
+            from_id: TopicId::UNKNOWN,
+            id: TopicId([1; 16]),
+            partitions: (0..partitions).map(one).collect(),
+            stranded: BTreeMap::from([(9, "its map is lost".to_owned())]),
+        };
+        PromotedLink {
+            link: "there".to_owned(),
+            cluster: "fra".to_owned(),
+            topics: BTreeMap::from([("fra.orders".to_owned(), topic)]),
+        }
+    }
+
+    #[test]
+    fn a_topic_of_any_size_is_announced_within_the_limits() {
+        let count = i32::try_from(RETURNING_MAX).unwrap() + 1;
+        let messages = promoted(count).announcement("fra.orders");
+        assert_eq!(messages.len(), 2);
+        messages.iter().for_each(|message| drop(crate::codec::encode_control(message)));
+        assert_eq!(promoted(1).announcement("bills"), []);
+    }
+
+    #[test]
+    fn a_partition_without_a_known_place_and_another_topic_do_not_go_back() {
+        let stranded =
+            |partition, id| promoted(2).stranded(&Partition::new("fra.orders", partition), TopicId([id; 16]));
+        assert_eq!(stranded(0, 1), None);
+        assert_eq!(stranded(0, 0), None, "an id that is not known says nothing");
+        assert!(stranded(0, 2).unwrap().contains("another topic of this name"));
+        assert_eq!(stranded(9, 1).unwrap(), "its map is lost");
+    }
+}
