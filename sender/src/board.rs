@@ -174,6 +174,11 @@ impl Board {
         &self.asked
     }
 
+    /// Notes that the receiver asks for a reading of the source.
+    pub(crate) fn ask_reading(&self) {
+        self.asked.send_replace(());
+    }
+
     /// Board of consumer groups.
     pub(crate) fn groups(&self) -> &GroupBoard {
         &self.groups

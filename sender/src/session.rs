@@ -386,10 +386,7 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
-            Control::ReadSource {} => {
-                self.session.board.asked().send_replace(());
-                Ok(())
-            }
+            Control::ReadSource {} => Ok(self.session.board.ask_reading()),
             Control::Orphaned { .. } | Control::Forgotten { .. } | Control::GoneSince { .. } => {
                 self.handle_about_gone(message);
                 Ok(())

@@ -43,7 +43,9 @@ struct Link {
 fn main() -> Result<()> {
     let arguments: Vec<i32> = std::env::args().skip(1).map(|one| Ok(one.parse()?)).collect::<Result<_>>()?;
     let number = |at: usize, default: i32| arguments.get(at).copied().unwrap_or(default);
-    let (partitions, groups, rtt) = (number(0, 1_000), number(1, 100), number(2, 200));
+    let partitions = number(0, 1_000);
+    let groups = number(1, 100);
+    let rtt = number(2, 200);
     let pair = Pair::start(1, 1)?;
     println!("{partitions} partitions, {groups} groups with {OFFSETS} offsets each, round trip {rtt} ms");
 

@@ -90,7 +90,7 @@ impl Drill<'_> {
             let statement = self.ask("failover", &link, &files, &mut receiver)?;
             (statement, stop(loads)?)
         };
-        let lost = self.settle(from, &statement, &written)?;
+        let lost = self.account(from, &statement, &written)?;
         ensure!(!switches || lost == 0, "a switch-over lost {lost} records: {statement:#}");
         for (cluster, expected) in clusters.into_iter().zip(&self.contents) {
             let found = digests(&read(cluster, &[&self.topic], Isolation::Committed)?, &self.topic);
@@ -128,7 +128,7 @@ impl Drill<'_> {
 
     /// Adds what was written to the one cluster, and what the statement says was carried to the other. Returns the number of
     /// records that are stated as not carried.
-    fn settle(&mut self, from: usize, statement: &Value, written: &Contents) -> Result<usize> {
+    fn account(&mut self, from: usize, statement: &Value, written: &Contents) -> Result<usize> {
         let partitions = statement["partitions"].as_array().context("no partitions")?;
         ensure!(partitions.len() == PARTITIONS as usize, "{statement:#}");
         let mut lost = 0;

@@ -79,7 +79,7 @@ fn failback_carries_what_was_written_since_and_nothing_twice() -> Result<()> {
     sender.kill();
     wait::through(Duration::from_secs(1), || Ok(()))?;
     load.stop()?;
-    // An application writes before anybody promotes the link.
+    // An application writes before the link is promoted.
     let early = journal::write(&pair.target, &topic, 0, &small(0..5))?.written;
     run_at(&receiver, &["failover", "--link", &there])?.expect(0, "was promoted")?;
     drop(receiver);

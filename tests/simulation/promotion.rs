@@ -13,7 +13,7 @@ fn promoted(scenario: &mut Scenario) {
     scenario.promoted_at = Some(scenario.steps / 4 + scenario.pool % (scenario.steps / 2));
     scenario.poisons = 0;
     scenario.trimming = 0;
-    // Applications write before anybody promotes the link.
+    // Applications write before the link is promoted.
     scenario.foreign = 20;
 }
 

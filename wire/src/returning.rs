@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_without_a_known_place_and_another_topic_do_not_go_back() {
+    fn a_partition_without_a_known_place_does_not_go_back() {
         let stranded =
             |partition, id| promoted(2).stranded(&Partition::new("fra.orders", partition), TopicId([id; 16]));
         assert_eq!(stranded(0, 1), None);

@@ -1,3 +1,5 @@
+//! Tests of the decisions about offered partitions.
+
 use super::*;
 use wire::ids::Epoch;
 

@@ -3,6 +3,7 @@
 //! - `course`: which lanes are promoted next; sans-IO
 //! - `quiet`: whether the source is quiet, and everything of it carried; sans-IO
 //! - `switch_over`: the wait for it
+//! - `brought`: what the promoted link brought, for the way back
 //! - `task`: an attempt to promote a link, step by step
 //! - `attempt`: what is asked, and the attempt that several requests may wait for
 //! - `statement`, `losses`, `groups`: what was carried and what was not; sans-IO
@@ -12,11 +13,12 @@
 
 pub(crate) mod attempt;
 pub(crate) mod board;
+pub(crate) mod brought;
 pub(crate) mod course;
 mod facts;
 pub(crate) mod find;
 mod groups;
-pub(crate) mod losses;
+mod losses;
 mod quiet;
 pub(crate) mod statement;
 mod switch_over;

@@ -186,7 +186,7 @@ mod tests {
                 })),
             )
             .unwrap();
-        assert_eq!(reason(&mirrored, "t"), Some(NotCarriedReason::Returns), "its state was made anew");
+        assert_eq!(reason(&mirrored, "t"), Some(NotCarriedReason::Returns), "its state was made again");
     }
 
     #[test]

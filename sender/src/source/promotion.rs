@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_offered_until_the_link_is_promoted_and_then_it_is_read_once() {
+    fn a_promotion_is_awaited_and_then_read_once() {
         let answers = vec![Ok(promoted(2)), Err("link there is not promoted".to_owned())];
         let promotion = Promotion::new("there", Arc::new(Answers(Lock::new(answers))));
         assert!(promotion.get().unwrap_err().reason.contains("not promoted"));

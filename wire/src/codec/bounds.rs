@@ -3,8 +3,8 @@
 use crate::acl::Acl;
 use crate::condition::Condition;
 use crate::control::{
-    CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, PartitionEnd, TopicConfig,
-    TopicEnds, TopicSettings, Welcome,
+    CommittedOffset, Control, CreditTerms, GoneTopic, GroupOffsets, Hello, OfferedPartition, PartitionEnd,
+    ReturningPartition, TopicConfig, TopicEnds, TopicSettings, Welcome,
 };
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
@@ -54,16 +54,8 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             ensure(*at >= 0, "time below 0")
         }
         Control::RateAssignment { bits_per_second } => ensure(*bits_per_second >= RATE_MIN, "rate below its minimum"),
-        Control::Returns { topic, link, cluster, from, from_id: _, partitions } => {
-            check_topic(topic)?;
-            check_topic(from)?;
-            within("link", link.len(), STRING_MAX)?;
-            within("cluster id", cluster.len(), STRING_MAX)?;
-            within("returning partitions", partitions.len(), RETURNING_MAX)?;
-            partitions.iter().try_for_each(|one| {
-                ensure((0..PARTITIONS_MAX).contains(&one.partition), "partition out of range")?;
-                ensure(one.begins.0 >= 0 && one.common.0 >= 0, "position below 0")
-            })
+        Control::Returns { topic, link, cluster, from, partitions, .. } => {
+            check_returning([topic, from], [link, cluster], partitions)
         }
         Control::SkipRefused { topic, policy } => {
             check_topic(topic)?;
@@ -208,6 +200,16 @@ fn check_acl(acl: &Acl) -> Result<(), DecodeError> {
     within("name of an access control list", acl.name.len(), STRING_MAX)?;
     within("principal", acl.principal.len(), STRING_MAX)?;
     within("host", acl.host.len(), STRING_MAX)
+}
+
+fn check_returning(topics: [&str; 2], names: [&str; 2], partitions: &[ReturningPartition]) -> Result<(), DecodeError> {
+    topics.into_iter().try_for_each(check_topic)?;
+    names.into_iter().try_for_each(|name| within("name", name.len(), STRING_MAX))?;
+    within("returning partitions", partitions.len(), RETURNING_MAX)?;
+    partitions.iter().try_for_each(|one| {
+        ensure((0..PARTITIONS_MAX).contains(&one.partition), "partition out of range")?;
+        ensure(one.begins.0 >= 0 && one.common.0 >= 0, "position below 0")
+    })
 }
 
 fn check_ends(topics: &[TopicEnds]) -> Result<(), DecodeError> {

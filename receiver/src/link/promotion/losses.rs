@@ -17,9 +17,6 @@ use crate::translate::known_maps::KnownMaps;
 /// Halts after which the source's log is not the one that the positions are about.
 const OTHER_LOG: [&str; 2] = ["topic-recreated", "truncated"];
 
-/// Halts after which a log of either side is not the one that the positions are about.
-pub(crate) const OTHER_TARGET_LOG: [&str; 3] = ["topic-recreated", "truncated", "target-replaced"];
-
 /// Facts about the partitions of a link.
 pub(crate) struct Facts<'a> {
     /// The sender's newest word about each partition.

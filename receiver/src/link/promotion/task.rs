@@ -142,7 +142,7 @@ impl Promotion {
         }
         self.set_step("writing the statement");
         let mut statement = facts::statement(&self.link, &self.services, reading).await?;
-        // The final positions and the sender's last word decide, whatever the wait has seen.
+        // The final positions and the sender's last word decide, not what the wait has seen.
         if let Some(missing) = Obstacle::of(&statement.partitions).filter(|_| statement.quiet_since.is_some()) {
             statement.quiet_since = None;
             statement.problems.push(format!("not all is known to be carried: {missing}"));

@@ -14,11 +14,13 @@ use wire::returning::{PromotedLink, ReturningTopic};
 use crate::lane::fold_stored;
 use crate::lane::uncovered::end;
 use crate::link::own_topic::described;
-use crate::link::promotion::losses::OTHER_TARGET_LOG as OTHER_LOG;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use crate::target::state::{self, LaneState, PartitionRecord};
 use crate::target::{Extent, StateAccess, Target};
 use crate::translate::known_maps::KnownMaps;
+
+/// Halts after which a log of either side is not the one that the positions are about.
+const OTHER_LOG: [&str; 3] = ["topic-recreated", "truncated", "target-replaced"];
 
 /// Reader of what promoted links have stored in one cluster.
 pub struct PromotedLinks {
@@ -92,7 +94,7 @@ pub fn brought(link: &str, states: Vec<LaneState>) -> Result<PromotedLink, Strin
 }
 
 /// Returns where a partition begins on its way back: applications may have written behind the last record of the link before
-/// anybody promoted it. Error: why it cannot go back.
+/// it was promoted. Error: why it cannot go back.
 fn returning(key: &Partition, record: &PartitionRecord, topic: &ReturningTopic) -> Result<ReturningPartition, String> {
     if key.partition != record.target_partition || *key.topic != *topic.from {
         return Err(format!("{key} went to {}", record.target()));
