@@ -37,7 +37,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::halt::{HaltReason, is_word};
-use wire::hello::{FEATURE_FORGET, FEATURE_RETURNS, FEATURE_SKIP_REFUSED};
+use wire::hello::{FEATURE_FORGET, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 use wire::units::Rate;
@@ -136,8 +136,7 @@ impl Session<'_> {
         if welcome.features & FEATURE_SKIP_REFUSED == 0 {
             offering.policies = Arc::default();
         }
-        let returns = welcome.features & FEATURE_RETURNS != 0;
-        offering.promotion = offering.promotion.map(|promotion| promotion.in_session(returns));
+        offering.promotion = offering.promotion.map(|promotion| promotion.in_session(welcome.features));
         let offering = tokio::spawn(offering.run(dues_out, self.topics.clone(), outgoing.clone()));
         let tasks = self.watch_source(&welcome, &outgoing);
         let (faults_in, faults) = mpsc::channel(1);
@@ -378,15 +377,17 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             Control::RateAssignment { bits_per_second } => {
-                let rate = Rate::from_bits_per_second(bits_per_second);
-                self.session.board.rates().assign(Some(rate), Timestamp::now());
+                self.session.board.rates().assign(Some(Rate::from_bits_per_second(bits_per_second)), Timestamp::now());
                 Ok(())
             }
             Control::Clock { asked, answered } => {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
-            Control::ReadSource {} => Ok(self.session.board.ask_reading()),
+            Control::ReadSource {} => {
+                self.session.board.ask_reading();
+                Ok(())
+            }
             Control::Orphaned { .. } | Control::Forgotten { .. } | Control::GoneSince { .. } => {
                 self.handle_about_gone(message);
                 Ok(())

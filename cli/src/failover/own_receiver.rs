@@ -54,7 +54,7 @@ impl OwnReceiver {
         loop {
             if let Some(work) = self.work.take_if(|work| work.is_finished()) {
                 let ended = self.runtime.block_on(work).map_err(Failure::failed)?;
-                return ended.and(Err(Failure::Failed("the receiver has ended".to_owned())));
+                return ended.and_then(|()| Err(Failure::Failed("the receiver has ended".to_owned())));
             }
             match self.board.ready() {
                 Ok(()) => return Ok(()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
+use wire::hello::FEATURE_RETURNS;
 use wire::returning::PromotedLink;
 
 /// Reads what a promoted link has stored in this cluster.
@@ -36,9 +37,9 @@ impl Promotion {
         Self { link: link.into(), state, read: Arc::default(), is_known: true }
     }
 
-    /// The promotion in a session whose receiver knows of it, or does not.
-    pub(crate) fn in_session(&self, is_known: bool) -> Self {
-        Self { is_known, ..self.clone() }
+    /// The promotion in a session of these features.
+    pub(crate) fn in_session(&self, features: u64) -> Self {
+        Self { is_known: features & FEATURE_RETURNS != 0, ..self.clone() }
     }
 
     /// Returns what the link brought. Blocks on the source. Error: nothing may be offered now.
@@ -100,7 +101,7 @@ mod tests {
         let answers = vec![Ok(promoted(2)), Err("link there is not promoted".to_owned())];
         let promotion = Promotion::new("there", Arc::new(Answers(Lock::new(answers))));
         assert!(promotion.get().unwrap_err().reason.contains("not promoted"));
-        assert!(promotion.in_session(false).get().unwrap_err().reason.contains("upgrade"));
+        assert!(promotion.in_session(0).get().unwrap_err().reason.contains("upgrade"));
         assert_eq!(promotion.get().unwrap().begins(&Partition::new("fra.orders", 1)), Some(Position(9)));
         assert_eq!(promotion.get().unwrap().begins(&Partition::new("fra.orders", 2)), None, "it is new");
         assert_eq!(promotion.get().unwrap().begins(&Partition::new("bills", 0)), None);
