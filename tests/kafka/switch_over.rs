@@ -8,15 +8,17 @@ use anyhow::{Context, Result, ensure};
 use harness::admin::committed;
 use harness::command::{Exit, run_at};
 use harness::files::LinkFiles;
-use harness::journal::Load;
+use harness::halts;
+use harness::journal::{self, Load};
 use harness::pair::Pair;
 use harness::process::{HALTED, Process, binary};
 use harness::reader::{Isolation, read};
+use harness::record::small;
 use harness::{topics, verify};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::Producer;
 use serde_json::Value;
 
-use crate::failover::{PARTITIONS, compare, wait_for_commits};
+use crate::failover::{Loaded, compare, wait_for_commits};
 use crate::groups::{self, Protocol, Stopped};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,12 +40,7 @@ fn wait_for_promotion(receiver: &Process, state: &str) -> Result<()> {
 #[test]
 fn switch_over_waits_until_nothing_is_written_and_loses_nothing() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "move", PARTITIONS)?;
-    let link = topics::unique("move");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(1_000).value_max(1_000).start(&pair.source)?;
-    let (receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 1_000)?;
+    let Loaded { topic, link, files: _files, load, receiver, mut sender } = Loaded::start(&pair, "move", 1_000)?;
 
     let timed_out = switch_over(&receiver, &link, &["--timeout", "5s"])?;
     timed_out
@@ -81,13 +78,7 @@ fn switch_over_takes_groups_and_waits_for_open_transactions() -> Result<()> {
     let (receiver, _sender) = files.start()?;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
 
-    let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", pair.source.bootstrap()).set("transactional.id", topics::unique("hangs"));
-    let producer: BaseProducer = config.create()?;
-    producer.init_transactions(PATIENCE)?;
-    producer.begin_transaction()?;
-    producer.send(BaseRecord::<[u8], [u8]>::to(&topic).payload(b"undecided")).map_err(|(error, _)| error)?;
-    producer.flush(PATIENCE)?;
+    let producer = journal::leave_open(&pair.source, &topic)?;
     let timed_out = switch_over(&receiver, &link, &["--timeout", "6s"])?;
     timed_out.expect(1, "the link was not changed: transactions are open at the source in")?;
     producer.abort_transaction(PATIENCE)?;
@@ -107,14 +98,42 @@ fn switch_over_takes_groups_and_waits_for_open_transactions() -> Result<()> {
 }
 
 #[test]
+fn a_deleted_topic_holds_up_a_switch_over_until_forgotten() -> Result<()> {
+    let pair = Pair::shared()?;
+    let stem = topics::unique("left");
+    let topics = ["kept", "gone", "lost"].map(|name| topics::create_unique(&pair.source, &format!("{stem}-{name}"), 1));
+    let [kept, gone, lost] = topics.map(|topic| topic.expect("a topic"));
+    let link = topics::unique("left");
+    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&kept, &gone, &lost])?;
+    let (receiver, mut sender) = files.start()?;
+    for topic in [&kept, &gone, &lost] {
+        let written = journal::write(&pair.source, topic, 0, &small(0..5))?.written;
+        verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    }
+    for topic in [&gone, &lost] {
+        topics::delete(&pair.source, topic)?;
+        let is_gone = |status: &Value| status["deleted_topics"].to_string().contains(topic.as_str());
+        sender.admin.wait_for("the topic to be shown as deleted", PATIENCE, is_gone)?;
+    }
+    switch_over(&receiver, &link, &["--timeout", "5s"])?.expect(1, "see `causeway forget`")?;
+    halts::forget(&sender, &gone)?;
+    sender.kill();
+    sender = files.sender.start()?;
+    sender.admin.wait_for("a session", PATIENCE, |status| status["state"] == "active")?;
+    let statement = statement(&switch_over(&receiver, &link, &[])?)?;
+    ensure!(statement["quiet_since"].is_i64(), "{statement:#}");
+    let problems = statement["problems"].as_array().context("problems")?;
+    let names = |problem: &Value| problem.as_str().is_some_and(|problem| problem.ends_with(&format!("{lost}/0")));
+    ensure!(problems.len() == 1 && names(&problems[0]), "{statement:#}");
+    // Asked again, the stored statement is enough.
+    ensure!(switch_over(&receiver, &link, &[])?.code == 0, "it fails when asked again");
+    Ok(())
+}
+
+#[test]
 fn a_switch_over_whose_command_is_killed_changes_nothing() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "asked", PARTITIONS)?;
-    let link = topics::unique("asked");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(200).value_max(100).start(&pair.source)?;
-    let (receiver, sender) = files.start()?;
-    wait_for_commits(&receiver, 100)?;
+    let Loaded { topic: _, link, files: _files, load, receiver, sender } = Loaded::start(&pair, "asked", 200)?;
     let address = receiver.admin.address().to_string();
     let mut command = Command::new(binary()?);
     command.args(["switch-over", "--link", &link, "--admin", &address]).stdout(Stdio::null()).stderr(Stdio::null());

@@ -43,7 +43,8 @@ pub struct FailoverAnswer {
     pub statement: Option<Statement>,
     /// What is not done yet, in a sentence; asking again tries it again. `null` if the statement is final.
     pub unfinished: Option<String>,
-    /// What is not known to be carried, in a sentence; `null` if all of the source is, as of the sender's last word.
+    /// What is not known to be carried, in a sentence; `null` if all of the source is: by the switch-over's reading, or else by
+    /// the sender's last word.
     pub missing: Option<String>,
 }
 
@@ -67,7 +68,10 @@ pub struct SwitchOverRequest {
 impl FailoverAnswer {
     /// Makes the answer with a statement.
     pub(crate) fn of(statement: Statement) -> Self {
-        let missing = Obstacle::of(&statement.partitions).map(|missing| missing.to_string());
+        let missing = match statement.quiet_since {
+            Some(_) => None,
+            None => Obstacle::of(&statement.partitions).map(|missing| missing.to_string()),
+        };
         Self { statement: Some(statement), missing, ..Self::default() }
     }
 }

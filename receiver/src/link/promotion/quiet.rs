@@ -135,7 +135,7 @@ impl Obstacle {
     }
 }
 
-fn name(partition: &PartitionLoss) -> String {
+pub(super) fn name(partition: &PartitionLoss) -> String {
     format!("{}/{}", partition.topic, partition.partition)
 }
 
@@ -166,7 +166,10 @@ impl fmt::Display for Obstacle {
             Self::Shorter(partitions) => {
                 write!(f, "the source has other logs than those that were carried: {}", list(partitions))
             }
-            Self::Unknown(partitions) => write!(f, "the source does not tell the ends of {}", list(partitions)),
+            Self::Unknown(partitions) => {
+                let named = list(partitions);
+                write!(f, "the source does not tell the ends of {named} (a deleted topic: see `causeway forget`)")
+            }
             Self::Open(partitions) => write!(f, "transactions are open at the source in {}", list(partitions)),
             Self::Halted(partitions) => {
                 write!(f, "halted, and not carried to the end: {} (see `causeway status`)", list(partitions))
@@ -180,7 +183,8 @@ impl fmt::Display for Obstacle {
     }
 }
 
-fn list(names: &[String]) -> String {
+/// Lists a few names, and says how many more there are.
+pub(super) fn list(names: &[String]) -> String {
     let shown = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED_MAX) {
         0 => shown,

@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 use transport::clock::unix_millis;
 use wire::close::Close;
 use wire::ids::LaneId;
+use wire::partition::Partition;
 
 use super::attempt::{Attempt, FailoverAnswer, FailoverRequest, Progress, SwitchOverRequest};
 use super::course::Course;
 use super::facts::{self, Reading, kept};
-use super::quiet::Obstacle;
-use super::statement::Statement;
+use super::quiet::{self, Obstacle};
+use super::statement::{PartitionLoss, Statement};
 use super::switch_over::{self, Terms};
 use crate::groups::GroupServices;
 use crate::groups::task::last_round;
@@ -143,9 +144,8 @@ impl Promotion {
         self.set_step("writing the statement");
         let mut statement = facts::statement(&self.link, &self.services, reading).await?;
         // The final positions and the sender's last word decide, not what the wait has seen.
-        if let Some(missing) = Obstacle::of(&statement.partitions).filter(|_| statement.quiet_since.is_some()) {
-            statement.quiet_since = None;
-            statement.problems.push(format!("not all is known to be carried: {missing}"));
+        if statement.quiet_since.is_some() {
+            self.judge(&mut statement);
         }
         // A statement that is stored is final: a client that asks again shall have the groups finished first.
         if unfinished.is_none() {
@@ -153,6 +153,24 @@ impl Promotion {
         }
         self.link.promotion.set(Some(stored), unfinished.is_none());
         Ok(FailoverAnswer { already, unfinished, ..FailoverAnswer::of(statement) })
+    }
+
+    /// Decides whether all of the source, as the sender last said, is carried. Stored partitions that the source did not have
+    /// when its sender connected, such as those of a topic that left the filter, are named.
+    fn judge(&self, statement: &mut Statement) {
+        let newest = self.link.source_ends.newest().unwrap_or_default();
+        let is_of_source =
+            |one: &PartitionLoss| newest.ends.contains_key(&Partition::new(one.topic.as_str(), one.partition));
+        let (of_source, others): (Vec<_>, Vec<_>) = statement.partitions.iter().cloned().partition(is_of_source);
+        if let Some(missing) = Obstacle::of(&of_source) {
+            statement.quiet_since = None;
+            statement.problems.push(format!("not all is known to be carried: {missing}"));
+        }
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(quiet::name).collect();
+            let names = quiet::list(&names);
+            statement.problems.push(format!("the source does not show these partitions, which do not count: {names}"));
+        }
     }
 
     /// Makes the access control lists that were held back.
