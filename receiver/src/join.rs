@@ -140,7 +140,7 @@ impl Offered {
     fn resume(&self, stored: &PartitionRecord) -> Answer {
         let offered = &self.partition;
         // Before the stored halt, which was about a log that does not exist any more.
-        if differ(stored.topic_id, offered.topic_id) {
+        if stored.topic_id.differs(offered.topic_id) {
             return self.recreated(stored);
         }
         if let Some(halt) = &stored.halt {
@@ -164,7 +164,7 @@ impl Offered {
     /// answers it.
     fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
         let offered = &self.partition;
-        let recreated = differ(stored.topic_id, offered.topic_id);
+        let recreated = stored.topic_id.differs(offered.topic_id);
         let same_topic = !recreated && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
         let accepts_new = jump.accepts == Accepts::NewIncarnation;
         let accepts_target = jump.accepts == Accepts::Target;
@@ -226,7 +226,7 @@ impl Offered {
     /// Checks that the target is the one that this link wrote to, with every record that it wrote.
     fn check_target(&self, stored: &PartitionRecord) -> Result<(), HaltRecord> {
         let target = self.target.as_ref().map_err(HaltRecord::clone)?;
-        if differ(stored.target_topic_id, target.topic_id) || stored.target_topic != *target.partition.topic {
+        if stored.target_topic_id.differs(target.topic_id) || stored.target_topic != *target.partition.topic {
             let detail = format!(
                 "target was {} (id {}), is {} (id {})",
                 stored.target_topic, stored.target_topic_id, target.partition.topic, target.topic_id
@@ -280,14 +280,11 @@ impl Offered {
         }
         // A new partition of a topic that was matched before is carried from its start.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
-        let position = match lane.filter_hash {
-            _ if jump_to.is_some() || returns_at.is_some() => {
-                jump_to.map(|jump| jump.to).or(returns_at).unwrap_or(offered.start)
-            }
-            None => offered.start,
+        let by_policy = match lane.filter_hash {
             Some(stored) if stored == filter_hash || carried => offered.log_start,
-            Some(_) => offered.start,
+            _ => offered.start,
         };
+        let position = jump_to.map(|jump| jump.to).or(returns_at).unwrap_or(by_policy);
         Answer::Begin(Box::new(PartitionRecord {
             topic_id: offered.topic_id,
             position,
@@ -318,10 +315,6 @@ pub(crate) fn origin_unknown(topic: &str) -> HaltRecord {
         "this link has not carried {topic}, and the sender cannot read at the source whether another link writes it there"
     );
     HaltRecord::new(HaltReason::OriginUnknown, detail)
-}
-
-fn differ(stored: TopicId, found: TopicId) -> bool {
-    stored != found && stored != TopicId::UNKNOWN && found != TopicId::UNKNOWN
 }
 
 fn halt(reason: HaltReason, detail: String) -> Answer {

@@ -353,6 +353,19 @@ fn send(producer: &BaseProducer<Notes>, topic: &str, partition: i32, record: &Re
     }
 }
 
+/// Begins a transaction with one record, and leaves it open for as long as the producer lives.
+pub fn leave_open(cluster: &Cluster, topic: &str) -> Result<BaseProducer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap()).set("transactional.id", unique("hangs"));
+    config.set("transaction.timeout.ms", "600000");
+    let producer: BaseProducer = config.create()?;
+    producer.init_transactions(PATIENCE)?;
+    producer.begin_transaction()?;
+    producer.send(BaseRecord::<[u8], [u8]>::to(topic).payload(b"undecided")).map_err(|(error, _)| error)?;
+    producer.flush(PATIENCE)?;
+    Ok(producer)
+}
+
 /// Writes these records to one partition, in order, and waits for the acknowledgements.
 pub fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<Journal> {
     let producer = Load::new(topic, 1).producer(cluster)?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::cluster::Cluster;
 use harness::command::run_at;
 use harness::journal::{Load, millis_now};
 use harness::latency::Latencies;
@@ -106,7 +105,7 @@ impl Topics {
         topics::create(source, self.of("recreated"), 1, &[])?;
         secured.source.revoke(&topic_right("sender", self.of("barred"), "Read"))?;
         secured.target.revoke(&topic_right("receiver", self.of("denied"), "Write"))?;
-        let producer = leave_open(source, self.of("undecided"))?;
+        let producer = journal::leave_open(source, self.of("undecided"))?;
         topics::create(source, "__causeway.left.state", 1, &[("cleanup.policy", "compact")])?;
         // The key of an entry of format 2.
         let newer = BaseRecord::to("__causeway.left.state").key(&[2u8, 16]).payload(&[2u8]);
@@ -120,19 +119,6 @@ impl Topics {
         }
         Ok(producer)
     }
-}
-
-/// Begins a transaction with one record, and leaves it open.
-fn leave_open(source: &Cluster, topic: &str) -> Result<BaseProducer> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", source.bootstrap()).set("transactional.id", topics::unique("hangs"));
-    config.set("transaction.timeout.ms", "600000");
-    let producer: BaseProducer = config.create()?;
-    producer.init_transactions(PATIENCE)?;
-    producer.begin_transaction()?;
-    producer.send(BaseRecord::<[u8], [u8]>::to(topic).payload(b"undecided")).map_err(|(error, _)| error)?;
-    producer.flush(PATIENCE)?;
-    Ok(producer)
 }
 
 /// Measures latencies of the healthy topic for a while.

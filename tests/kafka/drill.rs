@@ -11,13 +11,13 @@ use harness::files::LinkFiles;
 use harness::journal::{Load, Writer};
 use harness::pair::Pair;
 use harness::process::{HALTED, Process};
-use harness::reader::{Isolation, read};
 use harness::record::Contents;
 use harness::{topics, wait};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
+use crate::failback::{Digests, count, digests};
 use crate::failover::{PARTITIONS, ends, wait_for_commits};
 use crate::random_kills::setting;
 
@@ -25,9 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ROUNDS: u64 = 4;
 /// Records per second of each of the two producers.
 const RATE: u32 = 400;
-
-/// Digests of a topic's records by partition, in order.
-type Digests = Vec<Vec<u64>>;
 
 #[test]
 fn drill_there_and_back_loses_only_what_is_stated() -> Result<()> {
@@ -93,7 +90,7 @@ impl Drill<'_> {
         let lost = self.account(from, &statement, &written)?;
         ensure!(!switches || lost == 0, "a switch-over lost {lost} records: {statement:#}");
         for (cluster, expected) in clusters.into_iter().zip(&self.contents) {
-            let found = digests(&read(cluster, &[&self.topic], Isolation::Committed)?, &self.topic);
+            let found = digests(cluster, &self.topic)?;
             ensure!(found == *expected, "{} records where {} are expected", count(&found), count(expected));
         }
         // A sender that was only cut off writes nothing.
@@ -143,14 +140,6 @@ impl Drill<'_> {
         }
         Ok(lost)
     }
-}
-
-fn digests(contents: &Contents, topic: &str) -> Digests {
-    (0..PARTITIONS).map(|partition| contents.digests(topic, partition)).collect()
-}
-
-fn count(digests: &Digests) -> usize {
-    digests.iter().map(Vec::len).sum()
 }
 
 /// Stops the producers. Returns what they have written together, in the order of the log.

@@ -17,22 +17,25 @@ use harness::wait::{self, until_ok};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::failover::{PARTITIONS, wait_for_commits};
+use crate::failover::{Loaded, PARTITIONS};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time in which a link that must not carry anything would have done so.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Digests of a topic's records by partition, in order.
-type Digests = Vec<Vec<u64>>;
+pub(crate) type Digests = Vec<Vec<u64>>;
 
-fn digests(cluster: &Cluster, topic: &str) -> Result<Digests> {
+pub(crate) fn digests(cluster: &Cluster, topic: &str) -> Result<Digests> {
     let contents = read(cluster, &[topic], Isolation::Committed)?;
     Ok((0..PARTITIONS).map(|partition| contents.digests(topic, partition)).collect())
 }
 
+pub(crate) fn count(digests: &Digests) -> usize {
+    digests.iter().map(Vec::len).sum()
+}
+
 fn wait_for(cluster: &Cluster, topic: &str, expected: &Digests) -> Result<()> {
-    let count = |digests: &Digests| digests.iter().map(Vec::len).sum::<usize>();
     until_ok("the records to arrive", PATIENCE, || {
         // The link may not have created the topic yet.
         let found = digests(cluster, topic).ok();
@@ -70,12 +73,8 @@ fn write(cluster: &Cluster, topic: &str, count: u64, seed: u64) -> Result<Digest
 #[test]
 fn failback_carries_what_was_written_since_and_nothing_twice() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "back", PARTITIONS)?;
-    let there = topics::unique("there");
-    let files = LinkFiles::new(&there, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(2_000).value_max(500).start(&pair.source)?;
-    let (receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 2_000)?;
+    let Loaded { topic, link: there, files: _files, load, receiver, mut sender } =
+        Loaded::start(&pair, "there", 2_000)?;
     sender.kill();
     wait::through(Duration::from_secs(1), || Ok(()))?;
     load.stop()?;

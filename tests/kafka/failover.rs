@@ -8,7 +8,7 @@ use harness::admin::committed;
 use harness::cluster::Cluster;
 use harness::command::{Exit, run, run_at};
 use harness::files::LinkFiles;
-use harness::journal::Load;
+use harness::journal::{Load, Writer};
 use harness::pair::Pair;
 use harness::process::{HALTED, Process};
 use harness::reader::{Isolation, read};
@@ -35,6 +35,29 @@ fn failover(receiver: &Process, link: &str, options: &[&str]) -> Result<Value> {
 
 fn ask(receiver: &Process, link: &str, options: &[&str]) -> Result<Exit> {
     run_at(receiver, &[&["failover", "--link", link, "--reason", "a drill", "--json"], options].concat())
+}
+
+/// A link under load, whose records are being committed.
+pub(crate) struct Loaded {
+    pub(crate) topic: String,
+    pub(crate) link: String,
+    pub(crate) files: LinkFiles,
+    pub(crate) load: Writer,
+    pub(crate) receiver: Process,
+    pub(crate) sender: Process,
+}
+
+impl Loaded {
+    /// Starts a link and `rate` records per second, and waits until as many are committed.
+    pub(crate) fn start(pair: &Pair, stem: &str, rate: u32) -> Result<Self> {
+        let topic = topics::create_unique(&pair.source, stem, PARTITIONS)?;
+        let link = topics::unique(stem);
+        let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+        let load = Load::new(&topic, PARTITIONS).rate(rate).value_max(1_000).start(&pair.source)?;
+        let (receiver, sender) = files.start()?;
+        wait_for_commits(&receiver, u64::from(rate))?;
+        Ok(Self { topic, link, files, load, receiver, sender })
+    }
 }
 
 pub(crate) fn wait_for_commits(receiver: &Process, count: u64) -> Result<()> {
@@ -72,12 +95,7 @@ pub(crate) fn compare(statement: &Value, topic: &str, written: &Contents, target
 #[test]
 fn statement_equals_the_journal_and_an_old_sender_is_fenced() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "failover", PARTITIONS)?;
-    let link = topics::unique("failover");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(2_000).value_max(2_000).start(&pair.source)?;
-    let (mut receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 2_000)?;
+    let Loaded { topic, link, files, load, mut receiver, mut sender } = Loaded::start(&pair, "failover", 2_000)?;
     receiver.kill();
     sender.kill();
     receiver = files.receiver.start()?;
@@ -121,12 +139,7 @@ fn statement_equals_the_journal_and_an_old_sender_is_fenced() -> Result<()> {
 #[test]
 fn dry_run_changes_nothing_and_has_the_same_shape() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "drill", PARTITIONS)?;
-    let link = topics::unique("drill");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(1_000).value_max(1_000).start(&pair.source)?;
-    let (receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 1_000)?;
+    let Loaded { topic, link, files: _files, load, receiver, mut sender } = Loaded::start(&pair, "drill", 1_000)?;
     let word = |statement: &Value| statement["partitions"][0]["source_end"].is_i64();
     let dry = until_ok("the sender's word of the source", PATIENCE, || {
         let dry = failover(&receiver, &link, &["--dry-run"])?;
@@ -200,12 +213,7 @@ fn groups_resume_exactly_where_the_statement_says() -> Result<()> {
 #[test]
 fn failover_killed_at_any_step_is_asked_again_and_finishes() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "halfway", PARTITIONS)?;
-    let link = topics::unique("halfway");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(1_000).value_max(1_000).start(&pair.source)?;
-    let (mut receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 1_000)?;
+    let Loaded { topic, link, files, load, mut receiver, mut sender } = Loaded::start(&pair, "halfway", 1_000)?;
     // Until the sender's word of the source is stored.
     wait::through(STORED_WITHIN, || Ok(()))?;
     for after in [20, 80, 200, 400] {
@@ -233,12 +241,7 @@ fn failover_killed_at_any_step_is_asked_again_and_finishes() -> Result<()> {
 #[test]
 fn failover_needs_no_receiver_that_runs() -> Result<()> {
     let pair = Pair::shared()?;
-    let topic = topics::create_unique(&pair.source, "alone", PARTITIONS)?;
-    let link = topics::unique("alone");
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    let load = Load::new(&topic, PARTITIONS).rate(1_000).value_max(1_000).start(&pair.source)?;
-    let (mut receiver, mut sender) = files.start()?;
-    wait_for_commits(&receiver, 1_000)?;
+    let Loaded { topic, link, files, load, mut receiver, mut sender } = Loaded::start(&pair, "alone", 1_000)?;
     // Until the sender's word of the source is stored.
     wait::through(STORED_WITHIN, || Ok(()))?;
     sender.kill();

@@ -8,7 +8,7 @@ use harness::files::LinkFiles;
 use harness::pair::Pair;
 use harness::record::small;
 use harness::{journal, topics, verify};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::Producer;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,13 +20,7 @@ fn open_transaction_is_shown_with_its_age_until_it_ends() -> Result<()> {
     let link = topics::unique("open");
     let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
     let (_receiver, sender) = files.start()?;
-    let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", pair.source.bootstrap()).set("transactional.id", topics::unique("hangs"));
-    let producer: BaseProducer = config.create()?;
-    producer.init_transactions(PATIENCE)?;
-    producer.begin_transaction()?;
-    producer.send(BaseRecord::<[u8], [u8]>::to(&topic).payload(b"undecided")).map_err(|(error, _)| error)?;
-    producer.flush(PATIENCE)?;
+    let producer = journal::leave_open(&pair.source, &topic)?;
     let behind = journal::write(&pair.source, &topic, 0, &small(0..4))?.written;
     let age = |status: &Value| status["source_transactions_open"][0]["seconds"].as_f64();
     let status = sender.admin.wait_for("the transaction to be shown", PATIENCE, |status| age(status).is_some())?;

@@ -9,8 +9,7 @@ use harness::pair::Pair;
 use harness::reader::{Isolation, read};
 use harness::record::small;
 use harness::{journal, topics, verify};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::Producer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -80,13 +79,7 @@ fn halts_when_records_expire_before_a_running_link_reads_them() -> Result<()> {
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
 
     // Readers of committed records wait before an open transaction; retention does not.
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", pair.source.bootstrap()).set("transactional.id", topics::unique("hangs"));
-    let producer: BaseProducer = config.create()?;
-    producer.init_transactions(PATIENCE)?;
-    producer.begin_transaction()?;
-    producer.send(BaseRecord::<[u8], [u8]>::to(&topic).payload(b"undecided")).map_err(|(error, _)| error)?;
-    producer.flush(PATIENCE)?;
+    let producer = journal::leave_open(&pair.source, &topic)?;
     journal::write(&pair.source, &topic, 0, &small(11..30))?;
     expected.merge(&journal::write(&pair.source, &neighbour, 0, &small(10..20))?.written);
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;

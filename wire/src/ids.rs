@@ -59,6 +59,12 @@ impl Epoch {
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
+    /// Returns whether the two are certainly of different topics. An unknown id says nothing.
+    #[must_use]
+    pub fn differs(self, other: Self) -> bool {
+        self != other && self != Self::UNKNOWN && other != Self::UNKNOWN
+    }
+
     /// Id for a cluster that does not state topic ids; no real topic has it.
     pub const UNKNOWN: Self = Self([0; 16]);
 }

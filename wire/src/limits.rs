@@ -42,11 +42,12 @@ pub const ACL_NAMES_MAX: usize = 1024;
 
 /// Topics in one message of ends: 1,024 × (249 B name + 4 B of numbers) < 254 KiB.
 pub const ENDS_TOPICS_MAX: usize = 1024;
-/// Partitions in one `Returns`.
-pub const RETURNING_MAX: usize = 4096;
 
 /// Partitions in such a message, over all its topics: 4,096 × 24 B < 100 KiB.
 pub const ENDS_MAX: usize = 4096;
+
+/// Partitions in one message of a topic that goes back: 4,096 × 24 B < 100 KiB.
+pub const RETURNING_MAX: usize = 4096;
 
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;

@@ -28,7 +28,7 @@ pub struct ReturningTopic {
     pub from_id: TopicId,
     /// Id of the topic that the link wrote.
     pub id: TopicId,
-    /// Partitions that the link brought.
+    /// Partitions that the link brought, in order.
     pub partitions: Vec<ReturningPartition>,
     /// Partitions that cannot go back, each with the reason in a sentence.
     pub stranded: BTreeMap<i32, String>,
@@ -38,19 +38,19 @@ impl PromotedLink {
     /// Returns the position at which a partition of that cluster goes back; `None` if the link did not bring it.
     pub fn begins(&self, at: &Partition) -> Option<Position> {
         let topic = self.topics.get(&*at.topic)?;
-        topic.partitions.iter().find(|one| one.partition == at.partition).map(|one| one.begins)
+        let found = topic.partitions.binary_search_by_key(&at.partition, |one| one.partition).ok()?;
+        Some(topic.partitions[found].begins)
     }
 
     /// Returns why a partition cannot go back now; `None` if it can, or if the link did not bring it. `id` is the present id of
     /// its topic.
     pub fn stranded(&self, at: &Partition, id: TopicId) -> Option<String> {
         let topic = self.topics.get(&*at.topic)?;
-        let differs = topic.id != id && topic.id != TopicId::UNKNOWN && id != TopicId::UNKNOWN;
         let other = || {
             let link = &self.link;
             format!("link {link} wrote another topic of this name: its id was {}, is {id}", topic.id)
         };
-        topic.stranded.get(&at.partition).cloned().or_else(|| differs.then(other))
+        topic.stranded.get(&at.partition).cloned().or_else(|| topic.id.differs(id).then(other))
     }
 
     /// Returns the messages that announce a topic which goes back.

@@ -7,7 +7,7 @@ use service::lock::Lock;
 use wire::close::Close;
 use wire::control::{ReturningPartition, TopicConfig};
 
-use super::returns::{Returning, ReturningTopic};
+use super::returns::{Provenance, Returning};
 use crate::link::announced::{Announced, Room, text_bytes};
 
 /// Memory of an announcement besides its texts: two lists, its room, and its place in a map that has doubled.
@@ -28,7 +28,7 @@ pub(super) struct Announcements {
 
 #[derive(Debug)]
 struct ReturningEntry {
-    topic: Arc<ReturningTopic>,
+    from: Arc<Provenance>,
     partitions: HashMap<i32, ReturningPartition>,
     rooms: Vec<Room>,
 }
@@ -69,19 +69,19 @@ impl Announcements {
         Ok(())
     }
 
-    /// Takes partitions of a topic that goes back. Those of one message more are added.
+    /// Takes partitions of a topic that goes back, and adds them to those of earlier messages.
     pub(super) fn handle_returning(
         &self,
         topic: String,
-        from: ReturningTopic,
+        from: Provenance,
         partitions: Vec<ReturningPartition>,
     ) -> Result<(), Close> {
-        let texts = [&topic, &from.link, &from.cluster, &from.from].map(|text| text_bytes(text));
+        let texts = [&topic, &from.link, &from.cluster, &from.topic].map(|text| text_bytes(text));
         let bytes = ENTRY_BYTES + texts.iter().sum::<usize>() + partitions.len() * RETURNING_BYTES;
         let room = self.memory.take(bytes)?;
         let mut returning = self.returning.lock();
         let entry = returning.entry(topic).or_insert_with(|| ReturningEntry {
-            topic: Arc::new(from),
+            from: Arc::new(from),
             partitions: HashMap::new(),
             rooms: Vec::new(),
         });
@@ -95,7 +95,7 @@ impl Announcements {
         let returning = self.returning.lock();
         let entry = returning.get(topic)?;
         let ReturningPartition { begins, common, .. } = *entry.partitions.get(&partition)?;
-        Some(Returning { topic: Arc::clone(&entry.topic), begins, common })
+        Some(Returning { from: Arc::clone(&entry.from), begins, common })
     }
 
     /// Returns the policy by which refused records of a topic are left out; `None` if they halt their partition.

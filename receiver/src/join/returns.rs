@@ -10,24 +10,24 @@ use wire::ids::{Position, TopicId};
 use super::OfferedTarget;
 use crate::target::state::HaltRecord;
 
-/// Topic that goes back.
+/// Where a topic that goes back came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReturningTopic {
+pub struct Provenance {
     /// Promoted link that brought it.
     pub link: String,
     /// Cluster from which it came.
     pub cluster: String,
     /// Topic from which it came.
-    pub from: String,
+    pub topic: String,
     /// Id of that topic.
-    pub from_id: TopicId,
+    pub topic_id: TopicId,
 }
 
 /// Partition that goes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Returning {
-    /// Topic of the partition.
-    pub topic: Arc<ReturningTopic>,
+    /// Where its topic came from.
+    pub from: Arc<Provenance>,
     /// Position at the source after the last record that the promoted link brought.
     pub begins: Position,
     /// Position in the target up to which both logs have the same records.
@@ -38,12 +38,12 @@ impl Returning {
     /// Checks that the target is the cluster and has the name from which the records came, before it is looked up: a topic that
     /// goes back is never created.
     pub(super) fn check_place(&self, target_topic: &str, target_cluster: &str) -> Result<(), HaltRecord> {
-        let ReturningTopic { cluster, from, .. } = &*self.topic;
+        let Provenance { cluster, topic, .. } = &*self.from;
         if cluster != target_cluster {
-            return self.other(format!("the target is cluster {target_cluster}"));
+            return Err(self.halt(format!("the target is cluster {target_cluster}")));
         }
-        if from != target_topic {
-            return self.other(format!("they would go to {target_topic}: see `links.rename`"));
+        if topic != target_topic {
+            return Err(self.halt(format!("they would go to {target_topic}: see `links.rename`")));
         }
         Ok(())
     }
@@ -54,31 +54,27 @@ impl Returning {
     }
 
     fn halt(&self, what: String) -> HaltRecord {
-        let ReturningTopic { link, cluster, from, .. } = &*self.topic;
-        let detail = format!("link {link} brought the records from {from} of cluster {cluster}, and {what}");
+        let Provenance { link, cluster, topic, .. } = &*self.from;
+        let detail = format!("link {link} brought the records from {topic} of cluster {cluster}, and {what}");
         HaltRecord::new(HaltReason::TargetReplaced, detail)
-    }
-
-    fn other(&self, what: String) -> Result<(), HaltRecord> {
-        Err(self.halt(what))
     }
 
     /// Checks that the target is the log from which the records came, with all of them.
     pub(super) fn check(&self, target: &OfferedTarget, target_cluster: &str) -> Result<(), HaltRecord> {
         self.check_place(&target.partition.topic, target_cluster)?;
-        let from_id = &self.topic.from_id;
-        if *from_id != target.topic_id && *from_id != TopicId::UNKNOWN && target.topic_id != TopicId::UNKNOWN {
-            return self.other(format!("it was created again since: its id was {from_id}, is {}", target.topic_id));
+        let topic_id = self.from.topic_id;
+        if topic_id.differs(target.topic_id) {
+            return Err(self.halt(format!("it was created again since: its id was {topic_id}, is {}", target.topic_id)));
         }
         if target.end < self.common {
-            return self.other(format!("up to {}, where the target ends at {}", self.common, target.end));
+            return Err(self.halt(format!("up to {}, where the target ends at {}", self.common, target.end)));
         }
         Ok(())
     }
 
     /// Returns the entry of the log of jumps that names what was never carried; `None` if there is nothing.
     pub(super) fn jump(&self, target: &OfferedTarget) -> Option<Jump> {
-        let Self { topic, begins, common } = self;
+        let Self { from, begins, common } = self;
         let count = target.end.0 - common.0;
         let last = target.end.0 - 1;
         let what = format!("target offsets {common} to {last} were never carried: {count}, markers included");
@@ -87,7 +83,7 @@ impl Returning {
             to: *begins,
             accepts: Accepts::Target,
             asked: 0,
-            reason: format!("after the last record of link {}; {what}", topic.link),
+            reason: format!("after the last record of link {}; {what}", from.link),
         })
     }
 }
@@ -98,13 +94,13 @@ mod tests {
     use crate::target::TargetPartition;
 
     fn returning() -> Returning {
-        let topic = ReturningTopic {
+        let from = Provenance {
             link: "fra-to-sin".to_owned(),
             cluster: "fra".to_owned(),
-            from: "orders".to_owned(),
-            from_id: TopicId([2; 16]),
+            topic: "orders".to_owned(),
+            topic_id: TopicId([2; 16]),
         };
-        Returning { topic: Arc::new(topic), begins: Position(90), common: Position(70) }
+        Returning { from: Arc::new(from), begins: Position(90), common: Position(70) }
     }
 
     fn target(topic: &str, id: u8, end: i64) -> OfferedTarget {

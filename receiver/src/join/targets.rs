@@ -22,7 +22,7 @@ use crate::join::admission::Admission;
 use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator, is_refused_name};
-use crate::join::returns::ReturningTopic;
+use crate::join::returns::Provenance;
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
 use crate::link::announced::Room;
@@ -142,7 +142,7 @@ impl Targets {
     pub(crate) fn handle_returning(
         &self,
         topic: String,
-        from: ReturningTopic,
+        from: Provenance,
         partitions: Vec<ReturningPartition>,
     ) -> Result<(), Close> {
         if !self.allowed.matches(&topic) {

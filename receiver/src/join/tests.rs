@@ -217,13 +217,13 @@ fn an_adopted_target_is_written() {
 
 /// Offer of a partition that a promoted link brought from `fra.orders` of cluster t.
 fn returning(begins: i64, common: i64) -> Offered {
-    let topic = returns::ReturningTopic {
+    let from = returns::Provenance {
         link: "there".to_owned(),
         cluster: "t".to_owned(),
-        from: "fra.orders".to_owned(),
-        from_id: TopicId([2; 16]),
+        topic: "fra.orders".to_owned(),
+        topic_id: TopicId([2; 16]),
     };
-    let returning = Returning { topic: Arc::new(topic), begins: Position(begins), common: Position(common) };
+    let returning = Returning { from: Arc::new(from), begins: Position(begins), common: Position(common) };
     let mut offered = Offered { returning: Some(returning), ..offered() };
     offered.target.as_mut().expect("there").end = Position(40);
     offered

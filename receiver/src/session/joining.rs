@@ -21,7 +21,7 @@ use wire::partition::Partition;
 use super::waiting::WaitingOffers;
 
 use crate::join::carried_topics::CarriedTopics;
-use crate::join::returns::ReturningTopic;
+use crate::join::returns::Provenance;
 use crate::join::targets::Targets;
 use crate::lane::Claim;
 use crate::lane::handle::{Command, LaneHandle};
@@ -105,7 +105,7 @@ impl Joining {
         match message {
             Control::Topic { topic, configs, clusters, .. } => self.targets.handle_topic(topic, configs, clusters),
             Control::Returns { topic, link, cluster, from, from_id, partitions } => {
-                let from = ReturningTopic { link, cluster, from, from_id };
+                let from = Provenance { link, cluster, topic: from, topic_id: from_id };
                 self.targets.handle_returning(topic, from, partitions)
             }
             Control::SkipRefused { topic, policy } => self.targets.handle_skip_refused(topic, policy),

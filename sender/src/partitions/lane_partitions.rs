@@ -287,7 +287,7 @@ impl LanePartitions {
             let LaneState { epoch: Some(epoch), slots, halted, offered: known, .. } = lane else { continue };
             for (slot, offered, is_open) in slots.all_mut() {
                 let id = ids.get(&offered.at.topic).copied().unwrap_or(TopicId::UNKNOWN);
-                if id == offered.topic_id || id == TopicId::UNKNOWN || offered.topic_id == TopicId::UNKNOWN {
+                if !id.differs(offered.topic_id) {
                     continue;
                 }
                 let detail = format!("source topic id was {}, is {id}", offered.topic_id);

@@ -8,7 +8,7 @@ use kafka::{KafkaError, KafkaFault};
 use transport::clock;
 use wire::control::{Control, Jump, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
-use wire::ids::{Position, TopicId};
+use wire::ids::Position;
 use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
 use wire::partition::Partition;
 use wire::returning::PromotedLink;
@@ -174,7 +174,7 @@ fn check_incarnations<'r>(
     let check = |(name, found): (&Arc<str>, Result<TopicDescription, KafkaError>)| {
         let now = found?.id;
         let was = known[&**name].id;
-        if was == now || was == TopicId::UNKNOWN || now == TopicId::UNKNOWN {
+        if !was.differs(now) {
             return Ok(());
         }
         let reason = format!("its id was {was}, is {now}: waiting until discovery sees the new topic");
@@ -197,22 +197,24 @@ fn announce<'r>(
         asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
     let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
     let configs = if names.is_empty() { Vec::new() } else { catalog.configs(&names)? };
-    let returns = |name: &Arc<str>| promoted.map(|promoted| promoted.announcement(name)).unwrap_or_default();
     let mut failed = HashMap::new();
     for (name, configs) in new.into_iter().zip(configs) {
-        match configs {
+        let entries = match configs {
             Ok(entries) => {
                 deletions.handle_settings(name, &settings_of(&entries));
-                announcements.extend(announcement(known[&**name], entries, policies));
-                announcements.extend(returns(name));
+                entries
             }
             Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
                 tracing::warn!(topic = %name, %error, "could not read the topic's configuration; the target gets defaults");
-                announcements.extend(announcement(known[&**name], Vec::new(), policies));
-                announcements.extend(returns(name));
+                Vec::new()
             }
-            Err(error) => drop(failed.insert(name, Err(error))),
-        }
+            Err(error) => {
+                failed.insert(name, Err(error));
+                continue;
+            }
+        };
+        announcements.extend(announcement(known[&**name], entries, policies));
+        announcements.extend(promoted.into_iter().flat_map(|promoted| promoted.announcement(name)));
     }
     Ok(failed)
 }
@@ -236,7 +238,7 @@ fn announcement(topic: &SourceTopic, entries: Vec<ConfigEntry>, policies: &Polic
 #[cfg(test)]
 mod tests {
     use testkit::{MemoryCatalog, topic_id};
-    use wire::ids::{Epoch, LaneId, Slot};
+    use wire::ids::{Epoch, LaneId, Slot, TopicId};
 
     use super::*;
     use crate::partitions::lane_partitions::Candidate;

@@ -95,10 +95,10 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
             Err(_) => return,
         }
         // A reading takes half of the time at most, however often the receiver asks.
-        let least = asking.elapsed().clamp(PAUSE_MIN, PAUSE_MAX);
-        let pause = pause_after(asking.elapsed());
+        let took = asking.elapsed();
+        let least = took.clamp(PAUSE_MIN, PAUSE_MAX);
         tokio::time::sleep(least).await;
-        let _ = tokio::time::timeout(pause - least, asked_for.changed()).await;
+        let _ = tokio::time::timeout(pause_after(took) - least, asked_for.changed()).await;
     }
 }
 

@@ -127,10 +127,7 @@ impl TopicOrigins<'_> {
     /// Returns the origin of the topic `name` in the incarnation `id`. An incarnation that no link wrote is this
     /// cluster's own, even if the name is that of a mirrored topic.
     pub(crate) fn of(&self, name: &str, id: TopicId, forward: bool) -> TopicOrigin {
-        let same = |origin: &Origin| {
-            let theirs = origin.target_topic_id;
-            theirs == id || theirs == TopicId::UNKNOWN || id == TopicId::UNKNOWN
-        };
+        let same = |origin: &Origin| !origin.target_topic_id.differs(id);
         let arrivals = self.0.get(name).map_or(&[][..], Vec::as_slice);
         let mut arrivals = arrivals.iter().filter(|(_, origin)| same(origin)).peekable();
         let Some((link, _)) = arrivals.peek() else { return TopicOrigin::Own };

@@ -18,8 +18,8 @@ pub(crate) struct AclBoard(Lock<Known>);
 struct Known {
     plan: Option<Arc<Vec<AclStatus>>>,
     compared: Option<Instant>,
-    /// What the plan was made of.
-    made_of: Option<(Arc<Snapshot>, Carried)>,
+    /// What the plan is made of.
+    basis: Option<(Arc<Snapshot>, Carried)>,
     /// Problem of the last round.
     trouble: Option<String>,
 }
@@ -81,27 +81,24 @@ impl AclBoard {
     /// Notes a plan and what became of it.
     pub(crate) fn set(&self, plan: Vec<AclStatus>, trouble: Option<String>) {
         let mut known = self.0.lock();
-        *known = Known {
-            plan: Some(Arc::new(plan)),
-            compared: Some(Instant::now()),
-            made_of: known.made_of.take(),
-            trouble,
-        };
+        known.plan = Some(Arc::new(plan));
+        known.compared = Some(Instant::now());
+        known.trouble = trouble;
     }
 
-    /// Notes what the next plan is made of: the rules of the source, and what the link carries.
+    /// Notes what the next plan is made of, the rules of the source, and what the link carries.
     pub(crate) fn set_basis(&self, snapshot: &Arc<Snapshot>, carried: &Carried) {
-        self.0.lock().made_of = Some((Arc::clone(snapshot), carried.clone()));
+        self.0.lock().basis = Some((Arc::clone(snapshot), carried.clone()));
     }
 
     /// Forgets what plans were made of: a session begins, whose sender says it again.
     pub(crate) fn forget_basis(&self) {
-        self.0.lock().made_of = None;
+        self.0.lock().basis = None;
     }
 
     /// Returns what the newest plan was made of.
     pub(crate) fn basis(&self) -> Option<(Arc<Snapshot>, Carried)> {
-        self.0.lock().made_of.clone()
+        self.0.lock().basis.clone()
     }
 
     /// Notes that a round failed. The plan before stays.

@@ -163,13 +163,9 @@ impl Planner<'_> {
         if name == "*" || name.contains(char::is_control) {
             return Verdict::NotFollowed("its name is none for one resource");
         }
-        let is_denied = |denial: &&&Acl| {
-            denial.resource == rule.resource
-                && denial.applies_to(name)
-                && (denial.operation == AclOperation::All || readers(rule.resource).contains(&denial.operation))
-                && may_be_the_same(&denial.principal, &rule.principal)
-        };
-        if unmade.iter().any(|denial| is_denied(&denial)) {
+        let is_of_readers =
+            |denial: &Acl| denial.operation == AclOperation::All || readers(rule.resource).contains(&denial.operation);
+        if unmade.iter().any(|denial| may_deny(denial, rule, name) && is_of_readers(denial)) {
             return Verdict::NotFollowed(DENIED);
         }
         if is_carried { Verdict::Wanted } else { Verdict::NotCarried }
@@ -177,15 +173,10 @@ impl Planner<'_> {
 
     /// Decides about the part of a rule that readers do not need.
     fn verdict_on_held_back(&self, rule: &Acl, name: &str, unmade: &[&Acl], verdict: &Verdict) -> Verdict {
-        let is_denied = |denial: &&Acl| {
-            denial.resource == rule.resource
-                && denial.applies_to(name)
-                && may_be_the_same(&denial.principal, &rule.principal)
-        };
         match verdict {
             Verdict::NotFollowed(reason) => Verdict::NotFollowed(reason),
             _ if !self.carried.is_promoted => Verdict::HeldBack,
-            _ if unmade.iter().any(is_denied) => Verdict::NotFollowed(DENIED),
+            _ if unmade.iter().any(|denial| may_deny(denial, rule, name)) => Verdict::NotFollowed(DENIED),
             verdict => verdict.clone(),
         }
     }
@@ -228,6 +219,11 @@ fn operations(rule: &Acl, verdict: &Verdict, held_back: &Verdict) -> Vec<(AclOpe
     let parts = readers.iter().filter(|_| rule.operation == AclOperation::All);
     let parts = parts.map(|&operation| (operation, verdict.clone()));
     parts.chain([(rule.operation, held_back.clone())]).collect()
+}
+
+/// Returns whether a denial may be about what a rule allows for a name, but for its operation.
+fn may_deny(denial: &Acl, rule: &Acl, name: &str) -> bool {
+    denial.resource == rule.resource && denial.applies_to(name) && may_be_the_same(&denial.principal, &rule.principal)
 }
 
 /// Returns whether two principals may be one user's: equal ones, everyone, and those of different types, such as a group.

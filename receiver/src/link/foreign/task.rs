@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use kafka::KafkaFault;
 use kafka::catalog::{Bounds, Catalog, only};
 use kafka::log::Seen;
-use wire::ids::TopicId;
 
 use super::watch::{Part, Reading};
 use crate::link::ServedLink;
@@ -79,9 +78,7 @@ fn look(records: &dyn TargetRecords, catalog: &dyn Catalog, part: &Part) -> Read
     }
     // Another topic of this name may have records of the link there.
     match only(catalog.describe(&[target.topic.to_string()])) {
-        Ok(topic) if topic.id == *topic_id || topic.id == TopicId::UNKNOWN || *topic_id == TopicId::UNKNOWN => {
-            Reading::Seen(seen)
-        }
+        Ok(topic) if !topic.id.differs(*topic_id) => Reading::Seen(seen),
         Ok(_) => Reading::Gone,
         Err(error) if error.fault == KafkaFault::UnknownTopic => Reading::Gone,
         Err(error) => failed(&error),

@@ -7,13 +7,11 @@ use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
 use wire::control::ReturningPartition;
-use wire::ids::LaneId;
 use wire::partition::Partition;
 use wire::returning::{PromotedLink, ReturningTopic};
 
-use crate::lane::fold_stored;
+use super::facts::lanes_of;
 use crate::lane::uncovered::end;
-use crate::link::own_topic::described;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use crate::target::state::{self, LaneState, PartitionRecord};
 use crate::target::{Extent, StateAccess, Target};
@@ -39,24 +37,16 @@ impl PromotedLinks {
 
     /// Reads what the promoted link `link` brought. Blocks. Error: a sentence.
     pub fn read(&self, link: &str) -> Result<PromotedLink, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let topic = described(&*self.catalog, &[state::topic(link)]).map_err(|error| text(&error))?;
-        let Some(topic) = topic else { return Err(format!("this cluster has no topic {}", state::topic(link))) };
-        let mut states = self.target.states().map_err(|error| text(&error))?;
-        let mut read = |lane: u16| {
-            let lane = LaneId(lane);
-            let entries = states.read(&state::partition(link, lane), Extent::LastStable);
-            let entries = entries.map_err(|error| text(&error))?;
-            fold_stored(lane, link, &entries).map_err(|close| close.detail)
+        let mut states = self.target.states().map_err(|error| error.to_string())?;
+        let mut lanes = |most| {
+            let read = |lane| states.read(&state::partition(link, lane), Extent::LastStable);
+            let lanes = lanes_of(&*self.catalog, link, most, read)?;
+            lanes.ok_or_else(|| format!("this cluster has no topic {}", state::topic(link)))
         };
         // It is asked every few seconds until the link is promoted: lane 0 says so first.
-        let mut lanes = vec![read(0)?];
-        if lanes[0].promoted.is_some() {
-            for lane in 1..u16::try_from(topic.partitions).unwrap_or(0) {
-                lanes.push(read(lane)?);
-            }
-        }
-        brought(link, lanes)
+        let first = lanes(1)?;
+        let is_promoted = first.iter().any(|lane| lane.promoted.is_some());
+        brought(link, if is_promoted { lanes(u16::MAX)? } else { first })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka::catalog::Catalog;
 use service::lock::Lock;
 use transport::clock::unix_millis;
 use wire::ids::LaneId;
@@ -21,6 +22,7 @@ use crate::link::ServedLink;
 use crate::link::own_topic::described;
 use crate::target::promoted::{PromotedRecord, SourceEnd, StatementPart};
 use crate::target::state::{self, LaneState};
+use crate::target::{StateEntry, TargetError};
 use crate::translate::StoredMaps;
 use crate::translate::known_maps::KnownMaps;
 
@@ -100,17 +102,27 @@ pub(super) async fn read_first(
     let reader = Arc::clone(link);
     let read = move || {
         let name = reader.settings().name.clone();
-        let topic = described(&*reader.catalog, &[state::topic(&name)]).map_err(|error| error.to_string())?;
-        let Some(topic) = topic else { return Ok(None) };
-        let read = |lane: u16| {
-            let lane = LaneId(lane);
-            let entries = stored.state(&name, lane).map_err(|error| error.to_string())?;
-            fold_stored(lane, &name, &entries).map_err(|close| close.detail)
-        };
-        let lanes = u16::try_from(topic.partitions).unwrap_or(0);
-        (0..lanes.min(most)).map(read).collect::<Result<Vec<_>, String>>().map(Some)
+        lanes_of(&*reader.catalog, &name, most, |lane| stored.state(&name, lane))
     };
     link.blocking.run(read).await.ok_or("a request to the target panicked")?
+}
+
+/// Reads the states of the first lanes of a link, at most so many, by what `read` returns of each; `None` if the link has
+/// none. Blocks. Error: a sentence.
+pub(super) fn lanes_of(
+    catalog: &dyn Catalog,
+    link: &str,
+    most: u16,
+    mut read: impl FnMut(LaneId) -> Result<Vec<StateEntry>, TargetError>,
+) -> Result<Option<Vec<LaneState>>, String> {
+    let topic = described(catalog, &[state::topic(link)]).map_err(|error| error.to_string())?;
+    let Some(topic) = topic else { return Ok(None) };
+    let lanes = (0..u16::try_from(topic.partitions).unwrap_or(0).min(most)).map(LaneId);
+    let state = |lane| {
+        let entries = read(lane).map_err(|error| error.to_string())?;
+        fold_stored(lane, link, &entries).map_err(|close| close.detail)
+    };
+    lanes.map(state).collect::<Result<_, String>>().map(Some)
 }
 
 /// Makes the statement.
