@@ -16,8 +16,8 @@ use crate::link::{ONE_WAY, PARTITIONS, WanLink};
 
 const ATTEMPTS: u32 = 3;
 
-/// Path with a queue of one round trip.
-const PATH: &str = "rate 50 Mbit/s, limit 200 ms";
+/// Path with a queue of one round trip, slow enough that two clusters on two cores fill it.
+const PATH: &str = "rate 20 Mbit/s, limit 200 ms";
 
 /// Latency that an idle link may add to the path at the median: ten times the usual one on two cores.
 const IDLE_MAX: Duration = Duration::from_millis(500);
@@ -33,8 +33,8 @@ struct Step {
 /// has found the path's rate by then.
 const STEPS: [Step; 3] = [
     Step { name: "idle", per_second: 20, records: 100 },
-    Step { name: "saturated", per_second: 12_000, records: 50_000 },
-    Step { name: "half", per_second: 3_500, records: 18_000 },
+    Step { name: "saturated", per_second: 9_000, records: 36_000 },
+    Step { name: "half", per_second: 1_400, records: 7_000 },
 ];
 
 #[test]
@@ -70,7 +70,7 @@ fn measure(pair: &Pair) -> Result<(Vec<Histogram<u64>>, Option<String>)> {
     }
     let report = link.report();
     println!("{report}");
-    let limit = 50_000_000 / 8 / 5;
+    let limit = 20_000_000 / 8 / 5;
     let queue = report.forward.backlog_max;
     ensure!(queue > limit / 2, "the path did not limit the link: its queue had at most {queue} of {limit} B");
     Ok((rows, report.invalid()))
