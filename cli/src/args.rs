@@ -99,6 +99,14 @@ Examples:
   causeway resume orders                        every halted partition of the topic
   causeway resume --all record-rejected         every partition halted for this reason";
 
+const COMPLETIONS: &str = "\
+Prints the script by which a shell completes commands and options.
+
+Examples:
+  causeway completions bash > /usr/share/bash-completion/completions/causeway
+  causeway completions zsh > /usr/share/zsh/vendor-completions/_causeway
+  causeway completions fish > /usr/share/fish/vendor_completions.d/causeway.fish";
+
 const RATE: &str = "\
 Shows the rate of a running sender: the limit, where it comes from, until when, and how much of it
 is used. With RATE, that rate takes effect now and overrides the schedule and the file, until its
@@ -311,6 +319,17 @@ pub(crate) enum Command {
     Pki {
         #[command(subcommand)]
         command: PkiCommand,
+    },
+    /// Print the script by which a shell completes command lines
+    #[command(long_about = COMPLETIONS)]
+    Completions {
+        /// Shell that reads the script
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// Directory of the pages, such as /usr/local/share/man/man1; it is made if it is missing
+        directory: PathBuf,
     },
 }
 

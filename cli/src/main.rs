@@ -10,6 +10,7 @@ mod check;
 mod example;
 mod exit;
 mod failover;
+mod manual;
 mod process;
 mod rate;
 mod receive;
@@ -55,6 +56,11 @@ fn main() {
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),
         Command::Pki { command: PkiCommand::Issue(issue) } => issue_certificate(&issue),
+        Command::Completions { shell } => {
+            manual::print_completions(shell);
+            Ok(())
+        }
+        Command::Man { directory } => manual::write_pages(&directory),
         Command::Example { role } => {
             example::print(role);
             Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::step::{Steps, cargo, run as run_command};
-use crate::{asan, deny, java, suite, tidy};
+use crate::{asan, deny, java, package, suite, tidy};
 
 /// Variable of `std::backtrace`. A failed test's error has a sentence, which the frames of the test runner would hide; a
 /// panic keeps its backtrace.
@@ -95,17 +95,23 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         None => steps.take("shim under ASan", || asan::run(&sanitized, &built, features(options)))?,
         Some(reason) => steps.note(format!("shim under AddressSanitizer: NOT RUN, {reason}")),
     }
-    run_command(&mut cargo(&["build", "--bins"]))?;
+    // With the tests, whose features the libraries were built with: alone, the programs would have them built again.
+    let kafka_tests = format!("{KAFKA}*");
+    run_command(&mut cargo(&["build", "--bins", "--test", &kafka_tests, "--test", ATTACKS]))?;
+    match package::obstacle() {
+        None => steps.take("package", || package::check(&binary("causeway")?, &built))?,
+        Some(reason) => steps.note(format!("package: NOT RUN, {reason}")),
+    }
     if tun_is_available() {
         steps.take("short bench", || run_command(&mut short_bench()?))?;
     } else {
         steps.note("short bench: NOT RUN, it needs root and /dev/net/tun".to_owned());
     }
-    for (step, tests) in [("real Kafka", format!("{KAFKA}*")), ("attacks", ATTACKS.to_owned())] {
+    for (step, tests) in [("real Kafka", kafka_tests.as_str()), ("attacks", ATTACKS)] {
         let mut alone = Vec::new();
         steps.take(step, || {
             alone = suite::run(|| {
-                let mut kafka = cargo(&["test", "--test", &tests]);
+                let mut kafka = cargo(&["test", "--test", tests]);
                 kafka.env(BACKTRACES_OF_ERRORS, "0");
                 kafka.env("CAUSEWAY_BIN", binary("causeway")?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
                 Ok(kafka)

@@ -13,6 +13,7 @@ mod asan;
 mod check;
 mod deny;
 mod java;
+mod package;
 mod step;
 mod suite;
 mod tidy;
@@ -31,6 +32,12 @@ cargo xtask check [--fast] [--system-kafka] [--rounds N]
 cargo xtask asan
     run only the tests of the librdkafka shim under AddressSanitizer
 
+cargo xtask package [--program FILE] [--out DIR]
+    make a Debian package: the program, systemd services, manual pages and completions
+
+    --program FILE  pack this program (default: one that is built for release)
+    --out DIR       directory of the package (default: target/package)
+
 cargo xtask tidy [--places] [--tree DIR]
     check the rules that need no compiler, and print a table of the tree in numbers with the limit of each
 
@@ -46,6 +53,9 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["check", rest @ ..] => check::Options::parse(rest).and_then(|options| check::run(&options)),
         ["asan"] => check::target().and_then(|built| asan::alone(&built)),
+        ["package", rest @ ..] => {
+            package::Options::parse(rest).and_then(|options| package::run(options, &check::target()?))
+        }
         ["tidy", rest @ ..] => tidy::Options::parse(rest).and_then(|options| tidy::run(&options)),
         ["--help" | "-h" | "help"] => {
             println!("{HELP}");
