@@ -463,6 +463,7 @@ mod tests {
             sender: "s".to_owned(),
             accepts: None,
             map: MapTerms::new(false),
+            state: None,
         })
     }
 

@@ -273,6 +273,7 @@ fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
         sender: stored.sender,
         accepts: None,
         map: MapTerms::new(false),
+        state: None,
     };
     match lane.open(Arc::new(terms), Arc::new(CarriedTopics::new(8))) {
         Err(OpenError::Refused(close)) => (close.code, close.detail),

@@ -13,6 +13,7 @@
 pub(crate) mod activity;
 pub(crate) mod compression;
 pub(crate) mod latency;
+mod packing;
 pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod thread;
@@ -30,50 +31,15 @@ use wire::control::Control;
 use wire::error::PeerMisbehaved;
 use wire::frame::{FrameBuilder, FrameHead, FrameHeader, RecordRef, Shaper};
 use wire::halt::HaltReason;
-use wire::hello::{FEATURE_LZ4, FEATURE_SHAPES, FEATURE_ZSTD};
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
+
+pub use packing::Packing;
 
 use crate::source::{Assignment, Event, LaneReader, PartitionFault};
 
 /// Time that positions without records may wait for records to travel with.
 const POSITIONS_WAIT: Duration = Duration::from_secs(1);
-
-/// Parameters of how a lane packs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Packing {
-    /// Codec of the frames; the strongest one if it changes.
-    pub codec: Codec,
-    /// Features of the session: codecs that the receiver knows.
-    pub features: u64,
-    /// Raw bytes at which a frame is full, where the rate does not require smaller ones.
-    pub frame_bytes: u64,
-    /// Time that a record may wait for others while the transport is idle.
-    pub linger: Duration,
-    /// Largest credit that one frame may request; a larger record halts its partition.
-    pub credit_max: u64,
-}
-
-impl Packing {
-    /// Returns the same packing with a codec that the receiver understands, as its welcome states.
-    pub fn agreed(self, features: u64) -> Self {
-        let needs = |codec: &Codec| match codec {
-            Codec::None => 0,
-            Codec::Lz4 => FEATURE_LZ4,
-            Codec::Zstd(_) => FEATURE_ZSTD,
-            Codec::Shape(_) => FEATURE_SHAPES | FEATURE_ZSTD,
-        };
-        let codecs = [self.codec, self.codec.plain()];
-        let codec = codecs.into_iter().find(|codec| features & needs(codec) == needs(codec));
-        Self { codec: codec.unwrap_or(Codec::None), features, ..self }
-    }
-
-    /// Returns the same packing within a session's credit: a frame fits a lane's reserve, so that an idle lane needs
-    /// nothing of the pool, and no record requests more than can ever be granted.
-    pub fn within(self, request_max: u64, reserve: u64) -> Self {
-        Self { frame_bytes: self.frame_bytes.min(reserve), credit_max: self.credit_max.min(request_max), ..self }
-    }
-}
 
 /// Frame that is ready for the transport.
 #[derive(Debug)]
@@ -238,6 +204,7 @@ impl<R: LaneReader> Lane<R> {
         self.close()?;
         self.packing = packing;
         self.codec = packing.codec;
+        self.shaper.begin(packing.state);
         self.set_frame_bytes(self.rate_bytes);
         self.open = Some(Open {
             epoch,
@@ -380,9 +347,10 @@ impl<R: LaneReader> Lane<R> {
         let positions = open.builder.positions().collect();
         let records = open.builder.record_count();
         let raw_bytes = open.builder.raw_len() as u64;
+        self.shaper.allow_excess(granted.saturating_sub(raw_bytes));
         let bytes = open.builder.finish_with(head, self.codec, &mut self.shaper);
         let header = bytes.first_chunk().and_then(|header| FrameHeader::peek(header).ok());
-        let is_shaped = header.is_some_and(|header| header.codec_id == id::SHAPE);
+        let is_shaped = header.is_some_and(|header| matches!(header.codec_id, id::SHAPE | id::STATE));
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
         open.in_flight.push_back(InFlight { sequence, charge, raw_bytes, positions });

@@ -110,6 +110,7 @@ pub(crate) async fn run<S: Source>(
         identity,
         live,
         packing: derived::packing(&config),
+        without_state: false,
         offering: Offering {
             catalog: dependencies.catalog,
             start: config.source.start,
@@ -240,6 +241,8 @@ struct SenderLoop<S> {
     live: Live<Config>,
     identity: Identity,
     packing: Packing,
+    /// True once the receiver could not decode a frame with state: the same records would fail again.
+    without_state: bool,
     offering: Offering,
     dialer: watch::Receiver<Dialer>,
     lanes: LaneThreads<S>,
@@ -353,6 +356,8 @@ impl<S: Source> SenderLoop<S> {
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = handshake.welcome.credit;
         let dispatcher = Dispatcher::new(table, &now.classes, rate, self.packing.frame_bytes, credit, bells);
+        let state = derived::state_bound(&self.config, lanes.len() as u16).filter(|_| !self.without_state);
+        let packing = Packing { state, ..self.packing };
         let session = Session {
             lanes,
             classes,
@@ -361,7 +366,7 @@ impl<S: Source> SenderLoop<S> {
             topics: self.topics.clone(),
             filter_hash,
             offering: self.offering.clone(),
-            packing: self.packing,
+            packing,
             board: Arc::clone(&self.board),
             channels: ChannelDialer {
                 dialer: self.dialer.clone(),
@@ -478,6 +483,14 @@ impl<S: Source> SenderLoop<S> {
             SessionEnd::Closed(Close { code: CloseCode::Replaced, detail }) => {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
+            }
+            SessionEnd::Closed(Close { code: CloseCode::StateLost, detail }) => {
+                tracing::error!(
+                    detail,
+                    "receiver cannot decode a frame that refers to earlier ones; no frames refer to others from now on; report this bug with both logs"
+                );
+                self.without_state = true;
+                Ok(self.dial_soon(false))
             }
             SessionEnd::Closed(Close { code: CloseCode::SameCluster, detail }) => self.handle_same_cluster(&detail),
             SessionEnd::Closed(Close { code, detail }) => match code.disposition() {

@@ -171,8 +171,8 @@ impl<'a> Active<'a> {
         faults: mpsc::Sender<PeerMisbehaved>,
     ) -> Self {
         let dispatcher = session.dispatcher.clone();
-        let credit = welcome.credit;
-        let packing = session.packing.agreed(welcome.features).within(dispatcher.request_max(), credit.reserve);
+        let lanes = session.lanes.len() as u16;
+        let packing = session.packing.agreed(welcome.features).within(dispatcher.request_max(), welcome.credit, lanes);
         if packing.codec != session.packing.codec {
             let wanted = session.packing.codec;
             let used = packing.codec;
@@ -202,7 +202,6 @@ impl<'a> Active<'a> {
         );
         let latency = session.board.latency();
         latency.begin_session();
-        let lanes = session.lanes.len() as u16;
         let forgets = welcome.features & FEATURE_FORGET != 0;
         let forget_policy = ForgetPolicy::start(welcome.features, &session.offering.policies);
         let conditions = Conditions::new(&session.board, welcome.features);

@@ -32,6 +32,11 @@ impl WindowPacker {
         Self { context: CCtx::create(), window_log, level }
     }
 
+    /// Sets the level from the next beginning on.
+    pub(crate) const fn set_level(&mut self, level: i32) {
+        self.level = level;
+    }
+
     /// Bytes of the compressor.
     pub(crate) fn memory(&self) -> usize {
         self.context.sizeof()

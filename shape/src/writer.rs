@@ -34,6 +34,11 @@ impl Template {
         Self { learned, id: TEMPLATES.fetch_add(1, Ordering::Relaxed) }
     }
 
+    /// Returns whether the next block of a stream with this template refers to blocks before.
+    pub fn is_known(&self, state: &EncoderState, stream: u32) -> bool {
+        state.knows(stream, self.id)
+    }
+
     /// Frees the memory of the last block.
     pub fn release(&mut self) {
         self.learned.graph.clear();

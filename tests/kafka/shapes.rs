@@ -1,10 +1,12 @@
-//! Frames with shapes between real clusters: a mixed set of topics arrives exactly, and status says what it saved.
+//! Frames with shapes between real clusters, with state and without: mixed topics arrive exactly, also when both ends are
+//! killed, and status says what it saved.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::files::LinkFiles;
 use harness::pair::Pair;
+use harness::process::Process;
 use harness::record::{self, Record};
 use harness::{journal, topics, verify};
 
@@ -110,5 +112,103 @@ fn auto_is_the_default_and_says_what_it_uses_and_why() -> Result<()> {
     let number = |field: &str| class[field].as_f64().unwrap_or_default();
     ensure!(number("saved_bytes") == number("raw_bytes") - number("sent_bytes"), "{class}");
     ensure!(number("saved_bytes") > 0.0 && number("compression_cpu_seconds") > 0.0, "{class}");
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
+}
+
+/// Records of the trickle, which come one by one, and the one from which on both links are measured.
+const TRICKLE: i64 = 300;
+const KNOWN_FROM: i64 = 100;
+
+/// Small frames of a trickle: below 8 KiB a link without state compresses them by zstd alone, with `shape` too.
+#[test]
+fn a_trickle_needs_half_of_the_bytes_with_state() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "trickle", PARTITIONS)?;
+    let mut links = Vec::new();
+    for (name, compression) in [("state", "\"shape\""), ("no-state", "\"zstd\"")] {
+        let mut files = LinkFiles::new(&topics::unique(name), &pair.source, &pair.target, &[&topic])?;
+        files.receiver.set("[links]", "rename", &format!("\"{name}.{{topic}}\""));
+        files.sender.set("wan", "compression", compression);
+        let ends = files.start()?;
+        links.push((files, ends, format!("{name}.{{topic}}")));
+    }
+    let mut written = record::Contents::default();
+    let mut sent = Vec::new();
+    for number in 0..TRICKLE {
+        let records = [trickling(number)];
+        let partition = (number % i64::from(PARTITIONS)) as i32;
+        written.merge(&journal::write(&pair.source, &topic, partition, &records)?.written);
+        if number == KNOWN_FROM || number == TRICKLE - 1 {
+            for (_, _, rename) in &links {
+                verify::wait_until_delivered(&written, &pair.target, rename, DELIVERED)?;
+            }
+            sent.push(links.iter().map(|(_, (_, sender), _)| sent_bytes(sender)).collect::<Result<Vec<_>>>()?);
+        }
+    }
+    let [with_state, without] = [0, 1].map(|link| sent[1][link] - sent[0][link]);
+    println!("{with_state} bytes of frames with state, {without} without: {:.2}", without as f64 / with_state as f64);
+    ensure!(with_state > 0 && with_state * 2 <= without, "{with_state} bytes with state, {without} without");
+    for (_, _, rename) in &links {
+        verify::ensure_exactly_once(&written, &pair.target, rename)?;
+    }
+    Ok(())
+}
+
+/// A record of a trickle: about 300 bytes of JSON.
+fn trickling(number: i64) -> Record {
+    let value = format!(
+        "{{\"order\":{number},\"status\":\"{}\",\"customer\":{{\"id\":\"c-{}\",\"country\":\"{}\",\"segment\":\"retail\"}},\"currency\":\"EUR\",\"total\":{}.{:02},\"items\":{},\"warehouse\":\"fra-{}\",\"created_at\":\"2026-11-30T10:{:02}:{:02}Z\",\"priority\":false,\"source\":\"web-shop\",\"schema\":\"orders.v3\"}}",
+        ["open", "paid", "sent"][(number % 3) as usize],
+        number * 7_919 % 5_000,
+        ["de", "fr", "nl", "pl"][(number % 4) as usize],
+        number * 31 % 900,
+        number % 100,
+        number % 9 + 1,
+        number % 5,
+        number / 60 % 60,
+        number % 60,
+    );
+    record::numbered(number, value.into_bytes())
+}
+
+fn sent_bytes(sender: &Process) -> Result<u64> {
+    Ok(sender.admin.status()?["classes"][0]["sent_bytes"].as_u64().unwrap_or_default())
+}
+
+/// Kills either end again and again while frames refer to earlier ones.
+#[test]
+fn kills_of_both_ends_lose_and_double_nothing_with_state() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "state-kills", PARTITIONS)?;
+    let mut files = LinkFiles::new(&topics::unique("state-kills"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("wan", "compression", "\"shape\"");
+    let (mut receiver, mut sender) = files.start()?;
+    let mut written = record::Contents::default();
+    let mut number = 0;
+    for round in 0..6 {
+        for _ in 0..25 {
+            let records: Vec<_> = (number..number + 1 + number % 5).map(trickling).collect();
+            number += records.len() as i64;
+            let partition = (number % i64::from(PARTITIONS)) as i32;
+            written.merge(&journal::write(&pair.source, &topic, partition, &records)?.written);
+        }
+        // Half of the rounds in the middle of what was written last.
+        if round % 2 == 0 {
+            verify::wait_until_delivered(&written, &pair.target, "{topic}", DELIVERED)?;
+            let shaped = sender.admin.status()?["classes"][0]["shaped_bytes"].as_u64().unwrap_or_default();
+            ensure!(round == 0 || shaped > 0, "no block has a template");
+        }
+        if round % 3 < 2 {
+            receiver.kill();
+            receiver = files.receiver.start()?;
+        }
+        if round % 3 > 0 {
+            sender.kill();
+            sender = files.sender.start()?;
+        }
+    }
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", DELIVERED)?;
+    let log = sender.log()? + &receiver.log()?;
+    ensure!(!log.contains("STATE_LOST"), "a state was lost: {log}");
     verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
 }

@@ -87,6 +87,8 @@ pub(crate) enum Bug {
     ReturnsFromLogEnd,
     /// A block of the map counts as being one offset further.
     BlockMisplaced,
+    /// A sender's frames refer to those of an earlier epoch.
+    FrameStateKept,
 }
 
 /// Target of a lane, with one bug or none.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use sender::{CreditUsage, Router};
 use wire::codec::encode_control;
 use wire::control::{Control, LaneClosedReason};
-use wire::frame::Frame;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 
 use crate::dice::Dice;
+use crate::frame_reader::FrameReader;
 use crate::lies::{Reasons, note, odd_number, odd_position};
 use crate::scenario::Scenario;
 use crate::sender_end::SenderEnd;
@@ -28,6 +28,7 @@ pub(crate) struct LyingReceiver {
     scenario: Scenario,
     source: SharedSource,
     sender: SenderEnd,
+    reader: FrameReader,
     session: u64,
     now: Duration,
     base: Instant,
@@ -54,7 +55,9 @@ impl LyingReceiver {
             source.lock().unwrap().add_partition(topic, &dice);
         }
         let sender = SenderEnd::new(&scenario, Router::plain(scenario.lanes()), &source, &dice);
+        let reader = FrameReader::new(scenario.state, None);
         Self {
+            reader,
             dice,
             scenario,
             source,
@@ -149,7 +152,7 @@ impl LyingReceiver {
             }
         }
         for bytes in frames {
-            let frame = Frame::decode(bytes).map_err(|error| error.to_string())?;
+            let (_, frame) = self.reader.read(bytes)?;
             let head = frame.header().head;
             self.frames.push((head.lane, head.epoch, head.sequence));
             for run in frame.runs() {

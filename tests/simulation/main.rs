@@ -10,6 +10,7 @@
 mod bugs;
 mod cluster;
 mod dice;
+mod frame_reader;
 mod lies;
 mod logs;
 mod lying_peers;

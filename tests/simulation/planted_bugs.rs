@@ -115,6 +115,15 @@ fn part_of_a_frame_taken_for_all_of_it() {
 }
 
 #[test]
+fn frames_that_refer_to_an_earlier_epoch() {
+    let remembering = |scenario: &mut Scenario| {
+        scenario.remember();
+        scenario.losing = 30;
+    };
+    found_if(Bug::FrameStateKept, "does not fit the state", remembering, World::run);
+}
+
+#[test]
 fn open_transaction_taken_for_aborted() {
     found_if_contended(Bug::VoidAssumed);
 }

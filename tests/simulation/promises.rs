@@ -18,12 +18,14 @@ struct Events {
     frames_resent: u64,
     resent_in_vain: u64,
     pauses: u64,
+    frames_remembered: u64,
 }
 
 impl Events {
     /// Checks whether each event happened at least once.
     fn are_complete(&self) -> bool {
-        let Self { receiver, halts_resumed, records_skipped, frames_resent, resent_in_vain, pauses } = self;
+        let Self { receiver, halts_resumed, records_skipped, frames_resent, resent_in_vain, pauses, frames_remembered } =
+            self;
         let counts = [
             receiver.recoveries,
             receiver.replayed,
@@ -39,6 +41,7 @@ impl Events {
             *frames_resent,
             *resent_in_vain,
             *pauses,
+            *frames_remembered,
         ];
         !counts.contains(&0)
     }
@@ -59,6 +62,7 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
             events.frames_resent += world.resent;
             events.resent_in_vain += world.dropped;
             events.pauses += world.pauses;
+            events.frames_remembered += world.remembered;
             Ok(())
         },
     );

@@ -128,7 +128,7 @@ fn size(scenario: &Scenario) -> TransactionSize {
 
 impl ReceiverEnd {
     pub(crate) fn new(scenario: &Scenario, cluster: &SharedCluster, dice: &Dice, number: u64) -> Self {
-        let memory = DecodeMemory::new(scenario.decode_memory);
+        let memory = DecodeMemory::new(scenario.decode_memory());
         let process = SharedProcess::default();
         process.lock().unwrap().failing = scenario.failing;
         let clients = SimTarget::new(cluster.clone(), process.clone(), dice.clone());

@@ -7,6 +7,7 @@ use sender::Packing;
 use sender::config::Start;
 use wire::compress::Codec;
 use wire::control::CreditTerms;
+use wire::frame::StateBound;
 use wire::hello::FEATURES;
 use wire::lanes::{ClassRequest, ClassTable, LANE_HASH};
 
@@ -23,9 +24,11 @@ pub(crate) struct Scenario {
     pub(crate) moving: u64,
     pub(crate) start: Start,
     codec: Codec,
+    /// Bound of what both ends remember of a lane's frames; `None` for frames that refer to no others.
+    pub(crate) state: Option<StateBound>,
     linger: Duration,
     pub(crate) pool: u64,
-    pub(crate) decode_memory: u64,
+    decode_memory: u64,
     /// Number of times that the size of a receiver's transactions was halved before the run.
     pub(crate) size_halved: u32,
     /// Receivers measure how long transactions take.
@@ -88,11 +91,13 @@ impl Scenario {
             (from, from + dice.below(300))
         };
         let others = [0, 0, 0, 1, 1, 2][dice.below(6) as usize];
+        let codecs = [Codec::None, Codec::Lz4, Codec::Zstd(1), Codec::Shape(1), Codec::Shape(1)];
         Self {
             classes: classes(dice),
             moving: [0, 5, 40][dice.below(3) as usize],
             start: if dice.chance(500) { Start::Earliest } else { Start::Latest },
-            codec: [Codec::None, Codec::Lz4, Codec::Zstd(1)][dice.below(3) as usize],
+            codec: codecs[dice.below(5) as usize],
+            state: StateBound::within([0, 512 << 10, 1 << 20][dice.below(3) as usize]),
             linger: Duration::from_millis(dice.below(6)),
             pool: dice.within(8, 32) * 1024,
             decode_memory: dice.within(1, 16) * 1024,
@@ -143,7 +148,30 @@ impl Scenario {
 
     pub(crate) fn packing(&self) -> Packing {
         let credit_max = self.credit().reserve.max(self.pool / 2);
-        Packing { codec: self.codec, features: FEATURES, frame_bytes: FRAME_BYTES, linger: self.linger, credit_max }
+        Packing {
+            codec: self.codec,
+            features: FEATURES,
+            frame_bytes: FRAME_BYTES,
+            linger: self.linger,
+            credit_max,
+            state: self.state,
+        }
+    }
+
+    /// Memory of a receiver for decoded frames, and for what its lanes remember of earlier ones.
+    pub(crate) fn decode_memory(&self) -> u64 {
+        self.decode_memory + self.remembered_max()
+    }
+
+    /// Most bytes that all lanes remember of earlier frames.
+    pub(crate) fn remembered_max(&self) -> u64 {
+        self.state.map_or(0, |bound| bound.bytes() as u64) * u64::from(self.lanes())
+    }
+
+    /// Has every sender send frames with state.
+    pub(crate) fn remember(&mut self) {
+        self.codec = Codec::Shape(1);
+        self.state = StateBound::within(512 << 10);
     }
 
     pub(crate) fn credit(&self) -> CreditTerms {
@@ -162,6 +190,7 @@ impl Scenario {
             accepts: None,
             // Short ranges in the records: blocks are many.
             map: MapTerms { stored: true, recent_bytes: (self.steps % 30) as usize },
+            state: self.state,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The sender's end of a link: the work of the session and of the lanes' threads, around the product's lanes.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -54,7 +55,9 @@ pub(crate) struct SenderEnd {
 impl SenderEnd {
     pub(crate) fn new(scenario: &Scenario, router: Router, source: &SharedSource, dice: &Dice) -> Self {
         let reader = || SimReader::new(source.clone(), dice.clone());
-        let lanes = (0..scenario.lanes()).map(|lane| Lane::new(LaneId(lane), reader(), scenario.packing())).collect();
+        let library = || Arc::clone(&source.lock().unwrap().templates.library);
+        let lane = |lane| Lane::new(LaneId(lane), reader(), scenario.packing()).with_library(library());
+        let lanes = (0..scenario.lanes()).map(lane).collect();
         Self {
             lanes,
             packing: scenario.packing(),
@@ -221,6 +224,7 @@ impl SenderEnd {
                 frames.push(frame.bytes);
             }
         }
+        self.source.lock().unwrap().templates.learn();
         (messages, frames)
     }
 

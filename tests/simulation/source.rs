@@ -1,6 +1,7 @@
 //! The source cluster in memory: logs of committed records with gaps between them, and the reader of a lane.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
@@ -9,6 +10,7 @@ use sender::SourceTopic;
 use sender::TopicOrigin;
 use sender::Topics;
 use sender::{Assignment, Event, LaneReader, PartitionFault};
+use shape::{Job, Library};
 use testkit::{MemoryCatalog, topic_id};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot};
@@ -49,7 +51,28 @@ impl Log {
 #[derive(Default)]
 pub(crate) struct Source {
     pub(crate) logs: BTreeMap<Tp, Log>,
+    pub(crate) templates: Templates,
     written: u64,
+}
+
+/// Templates that senders have learned from the records.
+pub(crate) struct Templates {
+    pub(crate) library: Arc<Library>,
+    jobs: Receiver<Job>,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let (library, jobs) = Library::new();
+        Self { library, jobs }
+    }
+}
+
+impl Templates {
+    /// Learns from what was shown.
+    pub(crate) fn learn(&self) {
+        self.jobs.try_iter().for_each(Job::learn);
+    }
 }
 
 pub(crate) type SharedSource = Arc<Mutex<Source>>;
@@ -116,12 +139,14 @@ impl Source {
         self.written += 1;
         let len = if giant { dice.within(2000, 3000) } else { dice.below(200) } as usize;
         let byte = dice.below(256) as u8;
+        let similar = || format!("{{\"number\":{},\"byte\":{byte},\"pad\":\"{}\"}}", self.written, "-".repeat(len));
+        let value = if dice.chance(900) { similar().into_bytes() } else { vec![byte; len] };
         let headers =
             if dice.chance(100) { vec![(b"h".to_vec(), None), (b"h".to_vec(), Some(Vec::new()))] } else { vec![] };
         Arc::new(Payload {
             timestamp: 1_700_000_000_000 + self.written as i64,
             key: Some(self.written.to_be_bytes().to_vec()),
-            value: (!dice.chance(50)).then(|| vec![byte; len]),
+            value: (!dice.chance(50)).then_some(value),
             headers,
         })
     }

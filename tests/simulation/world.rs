@@ -7,10 +7,11 @@ use sender::CreditUsage;
 use sender::ResumeAction;
 use sender::Router;
 use service::topics::{TopicFilter, TopicPattern};
-use wire::frame::Frame;
+use wire::compress::id;
 
 use crate::cluster::{Cluster, SharedCluster};
 use crate::dice::Dice;
+use crate::frame_reader::FrameReader;
 use crate::logs::Place;
 use crate::oracle::Oracle;
 use crate::path::Path;
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) resent: u64,
     /// Number of those that had already arrived.
     pub(crate) dropped: u64,
+    /// Number of frames that refer to earlier ones, or are remembered.
+    pub(crate) remembered: u64,
     /// Number of times that a receiver was paused within a call.
     pub(crate) pauses: u64,
     traced: bool,
@@ -56,6 +59,8 @@ pub(crate) struct Link {
     pub(crate) receiver: Pausable,
     pub(crate) path: Path,
     stripes: Stripes,
+    /// Reads the frames of the sender.
+    reader: FrameReader,
     session: Option<u64>,
 }
 
@@ -72,6 +77,7 @@ impl World {
             processes: 0,
             resent: 0,
             dropped: 0,
+            remembered: 0,
             pauses: 0,
             scenario,
             dice,
@@ -221,7 +227,9 @@ impl World {
         }
         let held = link.receiver.held_bytes();
         let decoded = link.receiver.memory.held();
-        if held > 0 || decoded > 0 {
+        let remembered = self.scenario.state.map_or(1, |bound| bound.bytes() as u64);
+        let is_remembered = decoded <= self.scenario.remembered_max() && decoded.is_multiple_of(remembered);
+        if held > 0 || !is_remembered {
             return Err(format!("the idle receiver has {held} bytes of frames, {decoded} of decoded ones"));
         }
         link.sender.disconnect();
@@ -365,6 +373,7 @@ impl World {
             receiver: self.new_receiver(),
             path: Path::new(self.dice.clone()),
             stripes: Stripes::new(&self.scenario, &self.dice),
+            reader: FrameReader::new(self.scenario.state, self.scenario.bug),
             session: None,
         };
         self.links.push(link);
@@ -395,7 +404,9 @@ impl World {
         self.lose_session(index);
         self.trace(|| format!("sender {index} is killed"));
         let router = self.links[index].sender.router.clone();
-        self.links[index].sender = SenderEnd::new(&self.scenario, router, &self.source, &self.dice);
+        let link = &mut self.links[index];
+        link.sender = SenderEnd::new(&self.scenario, router, &self.source, &self.dice);
+        link.reader = FrameReader::new(self.scenario.state, self.scenario.bug);
     }
 
     /// Changes the classes of topics, which begins a new session.
@@ -530,8 +541,9 @@ impl World {
             return Err(format!("{used} bytes of credit in use, there are {total}"));
         }
         for bytes in frames {
-            let frame = Frame::decode(bytes.clone()).map_err(|error| error.to_string())?;
+            let (bytes, frame) = link.reader.read(bytes)?;
             self.oracle.note_frame(&frame);
+            self.remembered += u64::from(frame.header().codec_id == id::STATE);
             if self.traced {
                 eprintln!("{:?} link {index}: {frame:?}", self.now);
             }

@@ -110,8 +110,14 @@ pub(crate) fn sending() -> Sending {
     let config = service::config::parse::<Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(play_sender(lane.mailbox.clone()));
-    let packing =
-        Packing { codec: Codec::None, features: FEATURES, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
+    let packing = Packing {
+        codec: Codec::None,
+        features: FEATURES,
+        frame_bytes: 1 << 15,
+        linger: LOOK,
+        credit_max: 1 << 20,
+        state: None,
+    };
     Sending { config, table: ClassTable::new(1), lanes: vec![lane], packing, channels: 4 }
 }
 

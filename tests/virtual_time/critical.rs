@@ -22,7 +22,7 @@ use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
 use transport::budget::{Budget, BudgetSockets};
 use transport::congestion::Flow;
-use wire::frame::{Headers, IntactFrame, RecordRef};
+use wire::frame::{Headers, IntactFrame, LaneDecoder, RecordRef};
 use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::lanes::ClassTable;
 
@@ -196,7 +196,8 @@ fn latency_during_bulk(mbit: u64, priority: &str) -> Vec<Duration> {
             if lane.0 < bulk_lanes {
                 arrived.bulk += frame.header().frame_len() as u64;
             } else {
-                let records: u32 = frame.decode().unwrap().runs().iter().map(|run| run.count).sum();
+                let records: u32 =
+                    LaneDecoder::new(None).decode(frame).unwrap().runs().iter().map(|run| run.count).sum();
                 arrived.critical.extend((0..records).map(|_| Instant::now()));
             }
         });

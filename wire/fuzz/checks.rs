@@ -3,7 +3,7 @@
 use wire::codec::{control_length, decode_control, encode_control};
 use wire::compress::{Codec, compress, expand, id};
 use wire::error::DecodeError;
-use wire::frame::{Frame, FrameBuilder, FrameCursor, Step, seal};
+use wire::frame::{Frame, FrameBuilder, FrameCursor, IntactFrame, LaneDecoder, StateBound, Step, seal};
 use wire::limits::FRAME_BODY_MAX;
 use wire::units::{Rate, Size, display_duration, parse_duration};
 
@@ -73,18 +73,29 @@ pub fn shaped(bytes: &[u8]) {
         blocks.extend(whole);
     }
     body.extend(blocks);
+    let counts = [runs.into(), records.into(), u32::from_le_bytes([a, b, 0, 0])];
+    let plain = [&[19, 0, 0, 0, 0], &body[..], &[0], remainder].concat();
     body.extend(zstd::bulk::compress(remainder, 1).expect("zstd compresses"));
-    let mut frame = vec![b'C', b'W', b'F', 1, id::SHAPE];
-    frame.resize(56, 0);
-    frame[24..32].fill(0);
-    for (at, value) in
-        [(32, runs.into()), (36, records.into()), (40, u32::from_le_bytes([a, b, 0, 0])), (44, body.len() as u32)]
-    {
-        frame[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+    let _ = rebuild(&sealed(id::SHAPE, counts, &body));
+    // The same with state, and a second time, when it is another one or lost.
+    if let Ok(frame) = IntactFrame::check(sealed(id::STATE, counts, &plain).into()) {
+        let mut decoder = LaneDecoder::new(StateBound::within(1 << 19));
+        if let Err(error) = decoder.decode(&frame) {
+            assert_eq!(decoder.decode(&frame).err(), Some(error), "nothing that follows is trusted");
+        }
+        assert!(decoder.bytes() <= 1 << 19);
     }
+}
+
+/// A frame with this body and these numbers of runs, records and raw bytes.
+fn sealed(codec: u8, counts: [u32; 3], body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![b'C', b'W', b'F', 1, codec];
+    frame.resize(56, 0);
+    let fields = counts.into_iter().chain([body.len() as u32]).zip([32, 36, 40, 44]);
+    fields.for_each(|(value, at)| frame[at..at + 4].copy_from_slice(&value.to_le_bytes()));
     frame.extend(body);
     seal(&mut frame);
-    let _ = rebuild(&frame);
+    frame
 }
 
 /// Checks a control message: it is refused, or it decodes to the same message after it is encoded again.

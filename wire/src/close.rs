@@ -85,6 +85,7 @@ close_codes! {
     4 StandbyFilter "STANDBY_FILTER" Retry "The standby's topic filter differs from the active sender's: use the same filter for both.";
     5 Busy "BUSY" Retry "The receiver has as many sessions as it may have: it is dialled again later.";
     6 NoSession "NO_SESSION" Reconnect "No open session has this token: it has ended, or never existed.";
+    7 StateLost "STATE_LOST" Reconnect "A frame does not fit the state that earlier frames left behind: the sender continues without such a state.";
     16 BadFrame "BAD_FRAME" Halt "The peer sent bytes that the format does not allow: report this bug with both logs.";
     17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol: report this bug with both logs.";
     32 Version "VERSION" Halt "The ends share no protocol version, or have the same role: upgrade the older end, or check the address.";

@@ -78,6 +78,8 @@ pub mod id {
     pub const ZSTD: u8 = 2;
     /// Blocks of records with a common template, and a zstd frame of the rest.
     pub const SHAPE: u8 = 3;
+    /// The same, with blocks that refer to those of earlier frames.
+    pub const STATE: u8 = 4;
 }
 
 /// Most bytes that one byte of lz4 can expand to.

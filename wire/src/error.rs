@@ -45,6 +45,17 @@ pub enum DecodeError {
     /// A block of a shaped frame is damaged.
     #[error("block of records: {0}")]
     Block(#[from] shape::DecodeError),
+    /// A frame refers to earlier ones with a bound that was not agreed.
+    #[error("state of 2^{found} bytes, where {most} were agreed")]
+    StateBound {
+        /// Logarithm of the bound in the frame.
+        found: u8,
+        /// The largest bound that was agreed, in bytes.
+        most: usize,
+    },
+    /// The body is not the one that was sent: both ends remember different things.
+    #[error("the restored body is not the one that was sent")]
+    Restored,
     /// The compressed body cannot be expanded.
     #[error("compressed body is damaged")]
     Decompress,
@@ -150,6 +161,14 @@ pub enum PeerMisbehaved {
     /// The bytes cannot be decoded.
     #[error(transparent)]
     Bytes(#[from] DecodeError),
+    /// A frame that refers to earlier ones cannot be decoded with what they left behind.
+    #[error("frame {sequence} does not fit the state of the frames before it: {error}")]
+    State {
+        /// Sequence of the frame.
+        sequence: Sequence,
+        /// What does not fit.
+        error: DecodeError,
+    },
 }
 
 /// A configuration with which the two ends cannot work together: an operator must act.
@@ -204,6 +223,7 @@ impl From<PeerMisbehaved> for Close {
     fn from(error: PeerMisbehaved) -> Self {
         let code = match error {
             PeerMisbehaved::Bytes(_) => CloseCode::BadFrame,
+            PeerMisbehaved::State { .. } => CloseCode::StateLost,
             _ => CloseCode::Misbehaved,
         };
         Self::new(code, error.to_string())
@@ -248,5 +268,7 @@ mod tests {
         }
         assert_eq!(Close::from(PeerMisbehaved::UnknownSlot(Slot(1))).code, CloseCode::Misbehaved);
         assert_eq!(Close::from(DecodeError::Checksum).code, CloseCode::BadFrame);
+        let state = PeerMisbehaved::State { sequence: Sequence(1), error: DecodeError::Restored };
+        assert_eq!(Close::from(state).code, CloseCode::StateLost);
     }
 }

@@ -11,18 +11,27 @@ mod decode;
 mod header;
 mod incompressible;
 mod intact;
+mod lane_decoder;
+mod noise;
 mod part;
 mod record;
+mod remembered;
+mod sent_state;
 mod shaped;
 mod shaper;
+mod state_bound;
 
 pub use builder::FrameBuilder;
 pub use cursor::{FrameCursor, Step};
 pub use decode::{Frame, Run};
 pub use header::{FIELDS, FrameHead, FrameHeader, seal};
 pub use intact::IntactFrame;
+pub use lane_decoder::LaneDecoder;
 pub use record::{HeaderBlock, Headers, RecordRef};
+/// What a [`Shaper`] takes its templates from, and the work of learning them.
+pub use shape::{Job, Library};
 pub use shaper::Shaper;
+pub use state_bound::StateBound;
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,8 @@ pub const FEATURE_ACLS: u64 = 1 << 18;
 
 /// Feature: ends of the source's partitions, which the target keeps for a promotion.
 pub const FEATURE_SOURCE_ENDS: u64 = 1 << 19;
+/// Feature: frames whose blocks refer to those of earlier frames in the lane's epoch.
+pub const FEATURE_FRAME_STATE: u64 = 1 << 20;
 /// Feature: the receiver asks for a reading of the source.
 pub const FEATURE_READ_SOURCE: u64 = 1 << 21;
 /// Feature: topics that go back to the cluster from which a promoted link brought them.
@@ -78,6 +80,7 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_GONE_SINCE
     | FEATURE_ACLS
     | FEATURE_SOURCE_ENDS
+    | FEATURE_FRAME_STATE
     | FEATURE_READ_SOURCE
     | FEATURE_RETURNS;
 

@@ -117,6 +117,16 @@ pub const GROUPS_MAX: usize = 16;
 /// Raw bytes of a frame below which it is not shaped: the template would take more than it saves.
 pub const SHAPE_MIN: usize = 8 * 1024;
 
+/// Bytes of the state of a lane's frames, as a power of two: larger ones save little.
+pub const STATE_LOG_MAX: u8 = 22;
+/// The least such power: of less, the codec of a sender would take most.
+pub const STATE_LOG_MIN: u8 = 19;
+/// The least that a receiver grants: its codec fits into the part of the state that is for it.
+pub const STATE_GRANTED_LOG_MIN: u8 = 20;
+
+/// Bytes that the body of a frame with state may have more than its raw length: what it begins pays later.
+pub const STATE_EXCESS_MAX: usize = 4096;
+
 /// Least cost of a frame in credit, so that credit also bounds the number of frames: 64 MiB allow at most 65,536, and
 /// the memory to track a frame is far below 1 KiB.
 pub const FRAME_CHARGE_MIN: u64 = 1024;

@@ -1,14 +1,20 @@
-//! Shaped frames: every field comes back byte for byte, and no frame is larger than a plain one.
+//! Shaped frames, with state and without: every field comes back byte for byte, and no frame is larger than a plain one
+//! but those that begin what later ones refer to.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shape::{Job, Library};
 use wire::compress::{Codec, id};
-use wire::frame::{Frame, FrameBuilder, FrameHead, HeaderBlock, RecordRef, Shaper};
+use wire::control::CreditTerms;
+use wire::error::{DecodeError, PeerMisbehaved};
+use wire::frame::{
+    Frame, FrameBuilder, FrameHead, HeaderBlock, IntactFrame, LaneDecoder, RecordRef, Shaper, StateBound, seal,
+};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
-use wire::limits::FRAME_HEADER_BYTES;
+use wire::limits::{FRAME_HEADER_BYTES, STATE_EXCESS_MAX};
 
 const HEAD: FrameHead = FrameHead { lane: LaneId(0), epoch: Epoch(1), sequence: Sequence(0) };
 const CODEC: Codec = Codec::Shape(1);
@@ -33,28 +39,49 @@ struct Link {
     builder: FrameBuilder,
     shaper: Shaper,
     jobs: std::sync::mpsc::Receiver<Job>,
+    decoder: LaneDecoder,
 }
 
 impl Link {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A link whose frames refer to others within a state of 1 MiB.
+    fn with_state() -> Self {
+        Self::with(StateBound::within(1 << 20))
+    }
+
+    fn with(bound: Option<StateBound>) -> Self {
         let (library, jobs) = Library::new();
         let mut shaper = Shaper::new(library);
+        shaper.begin(bound);
         for (slot, topic) in [(0, "a"), (1, "b"), (2, "a"), (3, "c"), (4, "b")] {
             shaper.join(Slot(slot), &Arc::from(topic));
         }
-        Self { builder: FrameBuilder::new(), shaper, jobs }
+        Self { builder: FrameBuilder::new(), shaper, jobs, decoder: LaneDecoder::new(bound) }
+    }
+
+    /// Makes a frame of these records, and learns from them.
+    fn make(&mut self, records: &[Record]) -> Bytes {
+        self.shaper.allow_excess(STATE_EXCESS_MAX as u64);
+        let bytes = build(&mut self.builder, records).finish_with(HEAD, CODEC, &mut self.shaper);
+        self.jobs.try_iter().for_each(Job::learn);
+        bytes
+    }
+
+    fn decode(&mut self, frame: &Bytes) -> Result<Frame, PeerMisbehaved> {
+        self.decoder.decode(&IntactFrame::check(frame.clone()).expect("a frame"))
     }
 
     /// Sends a frame of these records; returns it with the lengths of it and of the plain frame.
     fn send(&mut self, records: &[Record]) -> (Frame, [usize; 2]) {
         let raw = build(&mut FrameBuilder::new(), records).finish(HEAD, Codec::None);
         let plain = build(&mut FrameBuilder::new(), records).finish(HEAD, CODEC.plain()).len();
-        let bytes = build(&mut self.builder, records).finish_with(HEAD, CODEC, &mut self.shaper);
-        let len = bytes.len();
-        let frame = Frame::decode(bytes).expect("a frame that was built");
+        let bytes = self.make(records);
+        let frame = self.decode(&bytes).expect("a frame that was built");
         assert_eq!(frame.body()[..], raw[FRAME_HEADER_BYTES..], "the body is the same, byte for byte");
-        self.jobs.try_iter().for_each(Job::learn);
-        (frame, [len, plain])
+        (frame, [bytes.len(), plain])
     }
 }
 
@@ -156,6 +183,115 @@ proptest! {
             let (_, [len, plain]) = link.send(&records);
             prop_assert!(len <= plain + EXCESS_MAX, "{len} bytes, and {plain} without shapes");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_records_come_back_byte_for_byte_with_state(frames in vec(vec(record(), 1..40), 2..60)) {
+        let mut link = Link::with_state();
+        for slot in 0..5 {
+            link.send(&events(slot, 0, 200));
+        }
+        let mut remembered = 0;
+        for records in frames {
+            let (frame, [len, plain]) = link.send(&records);
+            prop_assert!(len <= plain + STATE_EXCESS_MAX, "{len} bytes, and {plain} without shapes");
+            remembered += usize::from(frame.header().codec_id == id::STATE);
+        }
+        prop_assert!(remembered > 0);
+    }
+}
+
+#[test]
+fn small_frames_with_state_have_far_fewer_bytes() {
+    // Of one such record, with a header, the frame's own fields are the greater part.
+    for (count, factor) in [(1, 1.15), (5, 1.3), (50, 1.8)] {
+        let mut link = Link::with_state();
+        let mut sums = [0; 2];
+        for number in 0..400 {
+            let (_, lengths) = link.send(&events(0, number * count, count));
+            if number >= 200 {
+                sums.iter_mut().zip(lengths).for_each(|(sum, len)| *sum += len);
+            }
+        }
+        let [with_state, plain] = sums;
+        assert!(
+            with_state as f64 * factor <= plain as f64,
+            "{count} records: {with_state} bytes, and {plain} without state"
+        );
+    }
+}
+
+/// Frames of which all but the first refer to those before.
+fn remembered(link: &mut Link) -> Vec<Bytes> {
+    let frames: Vec<_> = (0..40).map(|number| link.make(&events(0, number * 9, 9))).collect();
+    let first = frames.iter().position(|frame| frame[4] == id::STATE).expect("a frame with state");
+    assert!(frames[first..].iter().all(|frame| frame[4] == id::STATE));
+    frames[first..].to_vec()
+}
+
+#[test]
+fn a_frame_with_state_needs_each_frame_before_it_once() {
+    let mut link = Link::with_state();
+    let frames = remembered(&mut link);
+    let refused = |link: &mut Link, frame| {
+        let error = link.decode(frame).expect_err("not the next frame");
+        assert!(matches!(error, PeerMisbehaved::State { error: DecodeError::Block(_), .. }), "{error}");
+        assert_eq!(link.decode(&frames[1]).err(), Some(error), "nothing that follows is trusted");
+    };
+    link.decode(&frames[0]).expect("the first frame");
+    refused(&mut link, &frames[2]);
+    link.decoder = LaneDecoder::new(StateBound::within(1 << 20));
+    link.decode(&frames[0]).expect("the first frame");
+    link.decode(&frames[1]).expect("the second frame");
+    refused(&mut link, &frames[1]);
+    // An epoch whose sender has kept the state of the one before.
+    link.decoder = LaneDecoder::new(StateBound::within(1 << 20));
+    refused(&mut link, &frames[3]);
+}
+
+#[test]
+fn state_beyond_what_was_agreed_is_refused() {
+    let mut link = Link::with_state();
+    let frames = remembered(&mut link);
+    link.decoder = LaneDecoder::new(None);
+    let refused = DecodeError::StateBound { found: 20, most: 0 };
+    assert_eq!(link.decode(&frames[0]).err(), Some(PeerMisbehaved::Bytes(refused)), "a session without the feature");
+    let less = StateBound::within(1 << 19);
+    link.decoder = LaneDecoder::new(less);
+    let error = DecodeError::StateBound { found: 20, most: 1 << 19 };
+    assert_eq!(link.decode(&frames[0]).err(), Some(PeerMisbehaved::State { sequence: Sequence(0), error }));
+    let credit = CreditTerms { reserve: 1 << 20, pool: 56 << 20 };
+    assert_eq!(
+        StateBound::granted(credit, 8),
+        less.and_then(|_| StateBound::within(2 << 20)),
+        "a quarter of the credit"
+    );
+    assert_eq!(StateBound::granted(CreditTerms { reserve: 1024, pool: 1024 }, 8), None);
+}
+
+#[test]
+fn a_body_that_is_restored_otherwise_is_refused() {
+    let mut link = Link::with_state();
+    let frames = remembered(&mut link);
+    let mut damaged = frames[0].to_vec();
+    damaged[FRAME_HEADER_BYTES + 1] ^= 1;
+    seal(&mut damaged);
+    let error = link.decode(&damaged.into()).expect_err("another body");
+    assert_eq!(error, PeerMisbehaved::State { sequence: Sequence(0), error: DecodeError::Restored });
+}
+
+#[test]
+fn what_is_sent_without_state_is_not_referred_to() {
+    let mut link = Link::with_state();
+    for number in 0..300 {
+        // Every few frames something else makes a template lose.
+        let odd = |record| Record { value: Some(noise(number * 9 + record, 300)), ..event(0, record) };
+        let records = if number % 7 < 2 { (0..9).map(odd).collect() } else { events(0, number * 9, 9) };
+        link.send(&records);
     }
 }
 

@@ -86,6 +86,8 @@ fn the_table_of_limits_is_the_codes() {
         ("runs in a frame", limits::RUNS_MAX.into()),
         ("records in a frame", limits::RECORDS_MAX.into()),
         ("groups in a frame", limits::GROUPS_MAX as u64),
+        ("bytes of the frame state of a lane", 1 << limits::STATE_LOG_MAX),
+        ("bytes of a body beyond its raw length", limits::STATE_EXCESS_MAX as u64),
         ("least cost of a frame in credit, and reserve", limits::FRAME_CHARGE_MIN),
         ("bytes of a reserve or pool", limits::CREDIT_MAX),
         ("least `RateAssignment`", limits::RATE_MIN),

@@ -16,7 +16,10 @@ use wire::control::{
     OfferedPartition, OrphanedTopic, PartitionEnd, Range, ReturningPartition, Role, Timing, TopicConfig, TopicEnds,
     TopicSettings, Welcome,
 };
-use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
+use wire::frame::{
+    Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, IntactFrame, LaneDecoder, RecordRef, Shaper,
+    StateBound, Step,
+};
 use wire::hello::{VERSIONS, agree};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
 use wire::lanes::{ClassLanes, ClassRequest};
@@ -282,6 +285,31 @@ fn shaped() -> Bytes {
     similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper)
 }
 
+/// Four records of those, from a number on.
+fn few(builder: &mut FrameBuilder, from: i64) -> &mut FrameBuilder {
+    for number in from..from + 4 {
+        let value = format!("{{\"order\":{},\"status\":\"open\",\"total\":{}.5}}", 7_000 + number, number * 3);
+        let timestamp = 1_700_000_000_000 + number * 2;
+        let value = Some(value.as_bytes());
+        let record = RecordRef { offset: Offset(number), timestamp, key: None, value, headers: Headers::EMPTY };
+        builder.push(Slot(5), Position(number), 0, &record);
+    }
+    builder
+}
+
+/// Two small frames that follow each other, the first of which begins the state.
+fn remembered() -> Vec<Bytes> {
+    let (library, jobs) = shape::Library::new();
+    let mut shaper = Shaper::new(library);
+    shaper.join(Slot(5), &"orders".into());
+    let mut builder = FrameBuilder::new();
+    similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper);
+    jobs.try_iter().for_each(shape::Job::learn);
+    shaper.begin(StateBound::within(1 << 20));
+    shaper.join(Slot(5), &"orders".into());
+    [0, 4].map(|from| few(&mut builder, from).finish_with(HEAD, Codec::Shape(1), &mut shaper)).into()
+}
+
 /// The bytes of a vector: hexadecimal, in any grouping, with comments from `#` to the end of the line.
 fn read(name: &str, encoded: &[u8]) -> Vec<u8> {
     let path = directory().join(format!("{name}.hex"));
@@ -395,6 +423,24 @@ fn compressed_frames_are_still_understood() {
     }
 }
 
+/// Decoded only, in their order: the second frame refers to the first one.
+#[test]
+fn frames_with_state_are_still_understood() {
+    let encoded = remembered();
+    let names = ["frame-state", "frame-state-next"];
+    let golden: Vec<Bytes> = names.iter().zip(&encoded).map(|(name, frame)| read(name, frame).into()).collect();
+    for frames in [golden, encoded] {
+        let mut decoder = LaneDecoder::new(StateBound::within(1 << 20));
+        for (number, bytes) in frames.into_iter().enumerate() {
+            let plain =
+                Frame::decode(few(&mut FrameBuilder::new(), number as i64 * 4).finish(HEAD, Codec::None)).unwrap();
+            let frame = decoder.decode(&IntactFrame::check(bytes).unwrap()).unwrap();
+            assert_eq!(frame.header().codec_id, id::STATE);
+            assert_eq!(frame.body(), plain.body());
+        }
+    }
+}
+
 /// Decoded only: a later encoder may find another template.
 #[test]
 fn shaped_frames_are_still_understood() {
@@ -423,7 +469,7 @@ fn every_kind_has_a_vector_and_every_vector_a_kind() {
     let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| wire::codec::control_name(control)).collect();
     assert_eq!(kinds, KINDS.iter().map(|kind| kind.name).collect());
     let mut expected: BTreeSet<_> = controls.iter().map(|(name, _)| format!("{name}.hex")).collect();
-    expected.extend(["frame-none.hex", "frame-lz4.hex", "frame-zstd.hex", "frame-shape.hex"].map(String::from));
+    expected.extend(["none", "lz4", "zstd", "shape", "state", "state-next"].map(|name| format!("frame-{name}.hex")));
     let entries = fs::read_dir(directory()).unwrap();
     let found: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(found, expected);

@@ -1,13 +1,16 @@
 //! The inbox of a lane: its frames by sequence, from those not yet committed to those that arrived early. Sans-IO.
 //!
 //! A frame stays, compressed, until it is committed, so that it is replayed from here after a failure of the target
-//! and does not cross the WAN twice. Credit bounds the inbox: the session refuses a sender that exceeds it before a
+//! and does not cross the WAN twice. One that refers to earlier frames stays decoded too: it can be decoded only once. Credit bounds the inbox: the session refuses a sender that exceeds it before a
 //! frame gets here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use wire::frame::IntactFrame;
+use wire::frame::{Frame, IntactFrame};
 use wire::ids::Sequence;
+
+use super::memory::Lease;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
@@ -17,10 +20,23 @@ pub enum Arrival {
     Duplicate,
 }
 
+/// Decoded frame with its memory.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    pub frame: Arc<Frame>,
+    pub lease: Arc<Lease>,
+}
+
+#[derive(Debug)]
+struct Held {
+    frame: IntactFrame,
+    decoded: Option<Decoded>,
+}
+
 /// Frames of a lane within one epoch.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    held: BTreeMap<Sequence, IntactFrame>,
+    held: BTreeMap<Sequence, Held>,
     /// Every frame below this one is committed.
     committed: Sequence,
     /// The next frame to be decoded; `committed <= next`.
@@ -35,12 +51,24 @@ impl Inbox {
             return Arrival::Duplicate;
         }
         self.bytes += frame.header().frame_len() as u64;
-        self.held.insert(sequence, frame);
+        self.held.insert(sequence, Held { frame, decoded: None });
         Arrival::Held
     }
 
     pub fn peek(&self) -> Option<&IntactFrame> {
-        self.held.get(&self.next)
+        self.held.get(&self.next).map(|held| &held.frame)
+    }
+
+    /// Returns the peeked frame as it was decoded before, if that was kept.
+    pub fn decoded(&self) -> Option<Decoded> {
+        self.held.get(&self.next)?.decoded.clone()
+    }
+
+    /// Keeps the peeked frame decoded until it is committed.
+    pub fn keep(&mut self, decoded: Decoded) {
+        if let Some(held) = self.held.get_mut(&self.next) {
+            held.decoded = Some(decoded);
+        }
     }
 
     /// Moves to the frame after the one last peeked, which stays here until it is committed.
@@ -55,7 +83,7 @@ impl Inbox {
             return None;
         }
         let rest = self.held.split_off(&self.next);
-        self.bytes -= self.held.values().map(|frame| frame.header().frame_len() as u64).sum::<u64>();
+        self.bytes -= self.held.values().map(|held| held.frame.header().frame_len() as u64).sum::<u64>();
         self.held = rest;
         self.committed = self.next;
         Some(Sequence(self.next.0 - 1))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
-use wire::frame::{Frame, FrameCursor, IntactFrame};
+use wire::frame::{Frame, FrameCursor, IntactFrame, LaneDecoder};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
@@ -131,6 +131,9 @@ pub(super) struct Open {
     /// Set if the last transaction may have failed because of partitions that cannot be written: those that are known.
     pub(super) unwritable: Option<Vec<Unwritable>>,
     pub(super) inbox: Inbox,
+    pub(super) decoder: LaneDecoder,
+    /// Memory of what the decoder remembers, once it remembers something.
+    pub(super) remembered: Option<Lease>,
     pub(super) current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.
     pub(super) keep_alive: bool,
@@ -145,7 +148,7 @@ pub(super) struct Open {
 
 /// The frame being appended, which may span transactions.
 pub(super) struct Current {
-    pub(super) frame: Frame,
+    pub(super) frame: Arc<Frame>,
     pub(super) cursor: FrameCursor,
     /// Slots whose run in this frame is done, with the position after it.
     pub(super) ends: Vec<(Slot, Position)>,

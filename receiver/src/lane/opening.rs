@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kafka::{KafkaError, KafkaFault};
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
+use wire::frame::LaneDecoder;
 use wire::ids::{Epoch, LaneId};
 
 use super::blocks::Blocks;
@@ -70,6 +71,8 @@ impl<T: LaneTarget> Lane<T> {
             unauthorized: UnauthorizedPartitionSearch::default(),
             unwritable: None,
             inbox: Inbox::default(),
+            decoder: LaneDecoder::new(terms.state),
+            remembered: None,
             current: None,
             keep_alive: false,
             unknown: None,

@@ -1,6 +1,7 @@
 //! The terms of a session, which every lane that it opens checks against its stored record.
 
 use wire::close::{Close, CloseCode};
+use wire::frame::StateBound;
 use wire::ids::{Epoch, LaneId};
 use wire::lanes::{ClassError, ClassLanes, ClassTable};
 use wire::partition::Partition;
@@ -23,6 +24,8 @@ pub struct Terms {
     /// Cluster that takes the place of the stored one; an operator accepts it.
     pub accepts: Option<AcceptedCluster>,
     pub map: MapTerms,
+    /// Most bytes that a lane remembers of the frames of its epoch; `None` if none refers to others.
+    pub state: Option<StateBound>,
 }
 
 /// Offset maps of a session.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wire::compress::id;
 use wire::control::Control;
 use wire::error::PeerMisbehaved;
 use wire::frame::{Frame, RecordRef, Run, Step};
@@ -13,6 +14,7 @@ use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
 use super::handover::{Handovers, LaneMessage, Released};
+use super::inbox::Decoded;
 use super::map::GAPS_MAX;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, LaneError, Open, OpenLane};
@@ -167,41 +169,55 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
     }
 
-    /// Decodes the next frame if none is being appended. False: there is none, or no room for it.
+    /// Takes the next frame if none is being appended. False: there is none, or no room for it.
     fn ensure_current(&mut self, draft: &mut Draft) -> Result<bool, LaneError> {
-        let lease = match &self.open.current {
-            Some(current) => Arc::clone(&current.lease),
-            None => {
-                let Some(frame) = self.open.inbox.peek() else { return Ok(false) };
-                if !self.parts.room.allows(draft.counts.records, draft.counts.bytes) {
-                    return Ok(false);
-                }
-                let raw = frame.header().raw_len as u64;
-                let lease = match self.parts.memory.take(raw) {
-                    Some(lease) => lease,
-                    None if draft.leases.is_empty() => self.parts.memory.take_first(raw),
-                    None => return Ok(false),
-                };
-                let checked = frame.decode().map_err(PeerMisbehaved::Bytes);
-                let checked = checked.and_then(|frame| self.check_runs(draft, &frame).map(|()| frame));
-                // The records before it are committed first: other lanes may have parts in this transaction.
-                if checked.is_err() && draft.begun {
-                    return Ok(false);
-                }
-                let frame = checked?;
-                let lease = Arc::new(lease);
-                self.open.current = Some(Current {
-                    frame,
-                    cursor: Default::default(),
-                    ends: Vec::new(),
-                    lease: Arc::clone(&lease),
-                    destination: None,
-                });
-                lease
-            }
+        if let Some(current) = &self.open.current {
+            draft.leases.push(Arc::clone(&current.lease));
+            return Ok(true);
+        }
+        if self.open.inbox.peek().is_none() || !self.parts.room.allows(draft.counts.records, draft.counts.bytes) {
+            return Ok(false);
+        }
+        let decoded = match self.open.inbox.decoded() {
+            Some(decoded) => Ok(Some(decoded)),
+            None => self.decode_next(draft),
         };
-        draft.leases.push(lease);
+        let checked = decoded.and_then(|decoded| {
+            decoded.map(|decoded| self.check_runs(draft, &decoded.frame).map(|()| decoded)).transpose()
+        });
+        // The records before it are committed first: other lanes may have parts in this transaction.
+        if checked.is_err() && draft.begun {
+            return Ok(false);
+        }
+        let Some(Decoded { frame, lease }) = checked? else { return Ok(false) };
+        draft.leases.push(Arc::clone(&lease));
+        self.open.current =
+            Some(Current { frame, cursor: Default::default(), ends: Vec::new(), lease, destination: None });
         Ok(true)
+    }
+
+    /// Decodes the next frame; `None` if it has no room in memory. Frames are decoded in their order, each once if others
+    /// may refer to it: a replay finds it decoded.
+    fn decode_next(&mut self, draft: &Draft) -> Result<Option<Decoded>, PeerMisbehaved> {
+        let Open { inbox, decoder, remembered, stored, .. } = &mut *self.open;
+        let Some(frame) = inbox.peek() else { return Ok(None) };
+        let memory = &self.parts.memory;
+        let raw = frame.header().raw_len as u64;
+        let lease = match memory.take(raw) {
+            Some(lease) => lease,
+            None if draft.leases.is_empty() => memory.take_first(raw),
+            None => return Ok(None),
+        };
+        let has_state = frame.header().codec_id == id::STATE;
+        if let Some(bound) = stored.terms.state.filter(|_| has_state && remembered.is_none()) {
+            // The bounds of all lanes leave half of the memory to decoded frames.
+            *remembered = Some(memory.take_first(bound.bytes() as u64));
+        }
+        let decoded = Decoded { frame: Arc::new(decoder.decode(frame)?), lease: Arc::new(lease) };
+        if has_state {
+            inbox.keep(decoded.clone());
+        }
+        Ok(Some(decoded))
     }
 
     /// Appends from the present frame. False: the transaction is full before the frame's end.

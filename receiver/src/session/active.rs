@@ -69,14 +69,14 @@ pub(super) struct ReadySession {
     pub(super) greeted: Greeted,
     pub(super) lanes: Vec<LaneHandle>,
     pub(super) terms: Arc<Terms>,
+    pub(super) credit: CreditTerms,
 }
 
 /// Serves a session that has the link, until it ends.
 pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdict>, shutdown: Shutdown) -> Close {
-    let ReadySession { id, connection, host, greeted, lanes, terms } = session;
+    let ReadySession { id, connection, host, greeted, lanes, terms, credit } = session;
     let link = &greeted.link;
     let count = terms.classes.lanes();
-    let credit = link.credit(count);
     let welcome = welcome(&host, &greeted, &terms, credit);
     let extra = welcome.features & FEATURE_CHANNELS != 0;
     let forgets = welcome.features & FEATURE_FORGET != 0;

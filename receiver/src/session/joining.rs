@@ -353,6 +353,7 @@ mod tests {
             sender: "s".into(),
             accepts: None,
             map: crate::lane::MapTerms::new(false),
+            state: None,
         }
     }
 

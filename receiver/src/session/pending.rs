@@ -7,7 +7,9 @@ use quinn::Connection;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::mpsc;
 use wire::close::{Close, CloseCode};
-use wire::control::Control;
+use wire::control::{Control, CreditTerms};
+use wire::frame::StateBound;
+use wire::hello::FEATURE_FRAME_STATE;
 use wire::lanes::ClassTable;
 
 use super::active::{self, ReadySession};
@@ -33,8 +35,13 @@ pub(super) struct PendingSession {
     pub(super) began: i64,
 }
 
-/// The lanes of the link, and the session's terms with all classes.
-type Ready = (Vec<LaneHandle>, Arc<Terms>);
+/// What a session begins with.
+struct Ready {
+    lanes: Vec<LaneHandle>,
+    /// The session's terms, with all classes.
+    terms: Arc<Terms>,
+    credit: CreditTerms,
+}
 
 impl PendingSession {
     /// Waits for the link, then serves it until the session ends.
@@ -55,9 +62,9 @@ impl PendingSession {
         let host = Arc::clone(&self.host);
         link.handle_hello(candidate, &self.greeted.settings, verdicts_in);
         let close = match self.wait(&mut verdicts, &shutdown).await {
-            Ok((lanes, terms)) => {
+            Ok(Ready { lanes, terms, credit }) => {
                 let Self { id, connection, host, greeted, .. } = self;
-                let session = ReadySession { id, connection, host, greeted, lanes, terms };
+                let session = ReadySession { id, connection, host, greeted, lanes, terms, credit };
                 active::serve(session, verdicts, shutdown).await
             }
             Err(close) => {
@@ -121,12 +128,17 @@ impl PendingSession {
     }
 
     async fn prepare(&self) -> Result<Ready, Close> {
-        let default = Arc::new(self.terms(ClassTable::new(self.greeted.hello.lanes)));
         let link = &self.greeted.link;
+        let default = ClassTable::new(self.greeted.hello.lanes);
+        let credit = link.credit(default.lanes());
+        let default = Arc::new(self.terms(default, credit));
         loop {
             let attempt = link.prepare(&default, &self.greeted.hello.classes);
             match self.reporting_delay(attempt).await {
-                Ok((lanes, classes)) => return Ok((lanes, Arc::new(self.terms(classes)))),
+                Ok((lanes, classes)) => {
+                    let credit = link.credit(classes.lanes());
+                    return Ok(Ready { lanes, terms: Arc::new(self.terms(classes, credit)), credit });
+                }
                 Err(StateTopicError::Refused(close)) => return Err(close),
                 Err(error) => {
                     let name = &self.greeted.settings.name;
@@ -153,11 +165,14 @@ impl PendingSession {
         }
     }
 
-    fn terms(&self, classes: ClassTable) -> Terms {
-        let Greeted { settings, target_cluster, hello, .. } = &self.greeted;
+    fn terms(&self, classes: ClassTable, credit: CreditTerms) -> Terms {
+        let Greeted { settings, target_cluster, hello, link, .. } = &self.greeted;
+        let lanes = classes.lanes();
+        let state = StateBound::granted(credit, lanes);
         Terms {
+            state: state.filter(|_| hello.features & FEATURE_FRAME_STATE != 0),
             link: settings.name.clone(),
-            map: MapTerms::new(self.greeted.link.has_map(classes.lanes())),
+            map: MapTerms::new(link.has_map(lanes)),
             classes,
             lane_hash: hello.lane_hash.clone(),
             source_cluster: hello.cluster_id.clone(),

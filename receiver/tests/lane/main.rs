@@ -8,4 +8,5 @@ mod offers;
 mod older_state;
 mod promote;
 mod skipped_records;
+mod state;
 mod willing;

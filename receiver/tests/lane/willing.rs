@@ -35,6 +35,10 @@ pub(crate) struct Willing {
     appended: Vec<TargetPartition>,
     /// Number of records that were appended.
     pub(crate) records: usize,
+    /// Target topics and values of these records.
+    pub(crate) values: Vec<(Arc<str>, Vec<u8>)>,
+    /// Those of the present transaction.
+    present: Vec<(Arc<str>, Vec<u8>)>,
     /// Source offsets of records that it refuses, each by its name.
     pub(crate) refuses: Vec<i64>,
     /// Refused record of the present transaction.
@@ -112,6 +116,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
         sender: "a".to_owned(),
         accepts: None,
         map: MapTerms::new(false),
+        state: None,
     })
 }
 
@@ -155,6 +160,7 @@ impl LaneTarget for Willing {
             self.refused = Some(Rejection { partition, refusal: Refusal::Record, first, last, named: vec![], reason });
         }
         self.appended.push(to.clone());
+        self.present.push((Arc::clone(&to.topic), record.value.unwrap_or_default().to_vec()));
         Ok(())
     }
 
@@ -175,6 +181,7 @@ impl LaneTarget for Willing {
             return Err(TargetError::Rejected(rejection.into()));
         }
         self.records += self.appended.drain(..).count();
+        self.values.append(&mut self.present);
         Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
     }
 
@@ -192,6 +199,7 @@ impl LaneTarget for Willing {
     fn discard(&mut self) {
         self.written.clear();
         self.appended.clear();
+        self.present.clear();
         self.refused = None;
     }
 }

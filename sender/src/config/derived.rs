@@ -6,6 +6,8 @@ use std::time::Duration;
 use kafka::consumer::ConsumerMemory;
 use transport::congestion::FlowSettings;
 use transport::endpoint::{EndpointSettings, TIMES_THE_PATH};
+use wire::compress::Codec;
+use wire::frame::StateBound;
 use wire::hello::FEATURES;
 use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET, LANES_MAX};
 use wire::units::{Rate, Size};
@@ -21,6 +23,10 @@ const CHANNELS: u64 = 4;
 const CHANNEL_BITS_PER_SECOND: u64 = 125_000_000;
 /// Rate below which the frames queued in four channels would delay those behind them.
 const THIN_BITS_PER_SECOND: u64 = 20_000_000;
+/// Part of the memory for what lanes remember of their frames: one of so many bytes.
+const STATE_PART: u64 = 16;
+/// Bytes that zstd takes beyond the bound of a lane's state, at most.
+const STATE_CODEC_BYTES: u64 = 1 << 20;
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
 
@@ -29,10 +35,19 @@ pub fn lanes(config: &Config) -> u16 {
     u16::try_from(u32::from(config.lanes) + config.classes.lanes()).unwrap_or(LANES_MAX)
 }
 
-/// The memory for reading ahead of the lanes: a quarter of it.
+/// The memory for reading ahead of the lanes: a quarter of it, less the part of what frames with state take.
 pub fn prefetch(config: &Config) -> ConsumerMemory {
+    let lanes = lanes(config);
+    let states = state_bound(config, lanes).map_or(0, |_| config.memory.bytes() / STATE_PART);
     // A class added to a running sender gets the same share for each of its lanes.
-    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: lanes(config) }
+    ConsumerMemory { bytes: config.memory.bytes() / 4 - states, lanes }
+}
+
+/// Most bytes that each of `lanes` lanes remembers of its frames; `None` if no frame refers to others.
+pub fn state_bound(config: &Config, lanes: u16) -> Option<StateBound> {
+    let of_lane = config.memory.bytes() / STATE_PART / u64::from(lanes.max(1));
+    let bound = StateBound::within(of_lane.saturating_sub(STATE_CODEC_BYTES));
+    bound.filter(|_| matches!(config.wan.compression.strongest(), Codec::Shape(_)))
 }
 
 /// The settings of the QUIC endpoint. The windows of the channels use half of the memory.
@@ -84,6 +99,7 @@ pub fn packing(config: &Config) -> Packing {
         frame_bytes: FRAME_RAW_TARGET as u64,
         linger: config.wan.linger,
         credit_max: config.memory.bytes() / 4,
+        state: state_bound(config, lanes(config)),
     }
 }
 
@@ -107,8 +123,10 @@ mod tests {
     #[test]
     fn the_shares_are_no_more_than_the_memory() {
         let config = config("");
+        assert_eq!(packing(&config).state, StateBound::within(1 << 20), "with its codec 2 MiB for each of 8 lanes");
+        let states = config.memory.bytes() / STATE_PART;
         let shares = prefetch(&config).bytes + endpoint(&config).memory.bytes() + packing(&config).credit_max;
-        assert!(shares <= config.memory.bytes());
+        assert!(shares + states <= config.memory.bytes());
     }
 
     #[test]

@@ -2,15 +2,22 @@
 
 use std::sync::{Arc, Mutex};
 
-use wire::frame::{Frame, Headers, RecordRef};
-use wire::hello::FEATURES;
+use wire::control::CreditTerms;
+use wire::frame::{Frame, Headers, RecordRef, StateBound};
+use wire::hello::{FEATURE_FRAME_STATE, FEATURE_SHAPES, FEATURE_ZSTD, FEATURES};
 use wire::ids::Offset;
 
 use super::*;
 
 const LINGER: Duration = Duration::from_millis(5);
-const PACKING: Packing =
-    Packing { codec: Codec::None, features: FEATURES, frame_bytes: 2048, linger: LINGER, credit_max: 8192 };
+const PACKING: Packing = Packing {
+    codec: Codec::None,
+    features: FEATURES,
+    frame_bytes: 2048,
+    linger: LINGER,
+    credit_max: 8192,
+    state: None,
+};
 
 #[derive(Clone, Copy)]
 enum Made {
@@ -320,4 +327,19 @@ fn frames_follow_the_rate_within_a_session() {
     lane.set_frame_bytes(1 << 20);
     next_frame(&mut lane);
     assert!((1900..=2048).contains(&next_frame(&mut lane)), "no more than the session allows");
+}
+
+#[test]
+fn a_receiver_gets_state_that_it_knows_and_grants() {
+    let ours = StateBound::within(2 << 20);
+    let packing = Packing { codec: Codec::Shape(1), state: ours, ..PACKING };
+    assert_eq!(packing.agreed(FEATURES).state, ours);
+    for older in [FEATURE_FRAME_STATE, FEATURE_SHAPES, FEATURE_ZSTD] {
+        assert_eq!(packing.agreed(FEATURES & !older).state, None);
+    }
+    let credit = |bytes: u64| CreditTerms { reserve: 1 << 20, pool: bytes - (8 << 20) };
+    for (bytes, expected) in [(256 << 20, ours), (32 << 20, StateBound::within(1 << 20)), (9 << 20, None)] {
+        assert_eq!(packing.within(u64::MAX, credit(bytes), 8).state, expected, "{bytes} bytes of credit");
+    }
+    assert_eq!(Packing { state: None, ..packing }.within(u64::MAX, credit(256 << 20), 8).state, None);
 }

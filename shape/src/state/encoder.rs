@@ -63,6 +63,11 @@ impl EncoderState {
         }
     }
 
+    /// Sets the zstd level. It counts from the next beginning of the codec's window on.
+    pub const fn set_level(&mut self, level: i32) {
+        self.window.set_level(level);
+    }
+
     /// Forgets everything: the next block begins, and the decoder forgets everything too.
     pub fn reset(&mut self) {
         self.streams = Streams::new();
@@ -90,6 +95,11 @@ impl EncoderState {
     /// Bytes of the codec, and those that are charged for everything else.
     pub fn memory(&self) -> [usize; 2] {
         [self.window.memory(), self.streams.total()]
+    }
+
+    /// Returns whether the next block of a stream with this graph refers to blocks before.
+    pub(crate) fn knows(&self, stream: u32, template: u64) -> bool {
+        self.streams.get(stream).is_some_and(|stream| stream.template == template)
     }
 
     /// Appends a block. Returns false, and changes nothing, if it would be too large.

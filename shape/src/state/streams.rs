@@ -55,6 +55,10 @@ impl<S> Streams<S> {
         Self { entries: HashMap::new(), total: 0, time: 0 }
     }
 
+    pub(super) fn get(&self, number: u32) -> Option<&S> {
+        self.entries.get(&number).map(|entry| &entry.stream)
+    }
+
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut S> {
         self.entries.get_mut(&number).map(|entry| &mut entry.stream)
     }

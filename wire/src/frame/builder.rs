@@ -10,12 +10,13 @@ use super::content::{Content, OpenRun, Packed};
 use super::header::{FrameHead, FrameHeader};
 use super::incompressible::{Incompressible, shrinks};
 use super::record::RecordRef;
+use super::shaped::body_check;
 use super::shaper::Shaper;
 use crate::codec::zigzag;
 use crate::compress::{Codec, compress_into, id};
 use crate::ids::{Position, Slot};
 use crate::limits::{
-    FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FRAME_RAW_TARGET, RECORDS_MAX, RUN_BYTES_MAX, RUNS_MAX, SHAPE_MIN,
+    FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FRAME_RAW_TARGET, RECORDS_MAX, RUN_BYTES_MAX, RUNS_MAX, STATE_EXCESS_MAX,
 };
 
 /// Bytes of a buffer that are kept after a frame: a large record may have made it grow beyond them.
@@ -99,7 +100,8 @@ impl FrameBuilder {
     }
 
     /// Closes the frame like [`FrameBuilder::finish`], with the shapes that `shaper` knows for [`Codec::Shape`]. After
-    /// frames that did not shrink, a body is compressed only if a sample of it shrinks.
+    /// frames that did not shrink, a body is compressed only if a sample of it shrinks. A frame that begins a state may
+    /// exceed [`FrameBuilder::raw_len`] by as much as the shaper allows.
     ///
     /// # Panics
     /// If the frame is empty.
@@ -107,7 +109,7 @@ impl FrameBuilder {
         self.begin_finish();
         let method = match codec {
             Codec::None => self.copy(),
-            Codec::Shape(level) if (SHAPE_MIN..=FRAME_RAW_TARGET).contains(&self.raw_len()) => {
+            Codec::Shape(level) if (shaper.raw_min()..=FRAME_RAW_TARGET).contains(&self.raw_len()) => {
                 self.shape(level, shaper)
             }
             _ => self.try_compress(codec),
@@ -162,11 +164,24 @@ impl FrameBuilder {
     /// Shapes the body, or compresses it if that is better.
     fn shape(&mut self, level: i32, shaper: &mut Shaper) -> Body {
         let Some(saved) = shaper.shape(&mut self.content, level) else { return self.try_compress(Codec::Zstd(level)) };
+        let body = self.smaller(saved, level, shaper);
+        shaper.complete(body.codec_id == id::STATE);
+        body
+    }
+
+    /// Returns the smaller one of the shaped body, which has `saved` bytes less before compression, and the plain one.
+    fn smaller(&mut self, saved: usize, level: i32, shaper: &mut Shaper) -> Body {
         self.raw.clear();
         self.content.lay_out(&mut self.raw);
         let raw_len = self.raw.len() + saved;
+        let check = shaper.uses_state().then(|| {
+            self.packed.clear();
+            self.content.lay_out_whole(&mut self.packed);
+            body_check(&self.packed)
+        });
         self.shaped.clear();
-        let is_complete = shaper.put(&self.raw, &mut self.shaped) && self.shaped.len() < raw_len;
+        let most = raw_len + shaper.excess();
+        let is_complete = shaper.put(&self.raw, check, &mut self.shaped) && self.shaped.len() < most;
         let is_noise = shaper.is_noise();
         if !is_complete || !is_noise && shaper.compares(self.shaped.len(), raw_len) {
             self.content.runs.iter_mut().for_each(OpenRun::leave_group);
@@ -174,12 +189,13 @@ impl FrameBuilder {
                 return self.copy();
             }
             let plain = self.compress(Codec::Zstd(level));
-            let shaped = if is_complete { self.shaped.len() } else { raw_len };
+            let shaped = if is_complete { self.shaped.len() } else { most };
             if !shaper.note(shaped, plain.len(), raw_len) {
                 return plain;
             }
         }
-        Body::new(id::SHAPE, raw_len, &self.shaped)
+        let codec_id = if check.is_some() { id::STATE } else { id::SHAPE };
+        Body::new(codec_id, raw_len, &self.shaped)
     }
 
     /// Writes the header, and empties the builder.
@@ -195,7 +211,7 @@ impl FrameBuilder {
             body_len,
         };
         header.write_into(&mut frame);
-        let most = self.raw_len();
+        let most = self.raw_len() + if codec_id == id::STATE { STATE_EXCESS_MAX } else { 0 };
         assert!(frame.len() <= most, "frame of {} bytes, {most} at most", frame.len());
         self.clear();
         frame.into()

@@ -60,28 +60,39 @@ impl Content {
     /// Appends the body: run table, columns run by run, then all keys, then all values (wire-format.md#body). What blocks
     /// hold is left out.
     pub(super) fn lay_out(&self, out: &mut Vec<u8>) {
+        self.lay_out_without(OpenRun::held, out);
+    }
+
+    /// Appends the whole body, as if there were no blocks.
+    pub(super) fn lay_out_whole(&self, out: &mut Vec<u8>) {
+        self.lay_out_without(|_| (0, Parts::default()), out);
+    }
+
+    /// Appends the body without what `held` says that blocks hold of a run: of a group, its parts.
+    fn lay_out_without(&self, held: impl Fn(&OpenRun) -> (u8, Parts), out: &mut Vec<u8>) {
         let Self { runs, records, arena } = self;
+        let parts = |run| held(run).1;
         let mut body = Writer::new(out);
         let mut slots_from = 0;
         for run in runs {
             body.varint(u64::from(run.slot.0) - slots_from);
             slots_from = u64::from(run.slot.0) + 1;
-            run.write(&mut body);
+            run.write(held(run).0, &mut body);
         }
         for run in runs {
             // A length alone tells null from the rest where a block has the bytes.
-            let length = |part: Part, length: u32| if run.parts.contain(part) { length.min(1) } else { length };
-            let has_headers = !run.parts.contain(Part::Headers);
+            let length = |part: Part, length: u32| if parts(run).contain(part) { length.min(1) } else { length };
+            let has_headers = !parts(run).contain(Part::Headers);
             run.records(records).for_each(|record| body.varint(record.offset_gap));
             run.records(records).for_each(|record| body.varint(record.timestamp_step));
             run.records(records).for_each(|record| body.varint(length(Part::Keys, record.key).into()));
             run.records(records).for_each(|record| body.varint(length(Part::Values, record.value).into()));
             run.records(records).for_each(|record| record.write_headers(arena, has_headers, &mut body));
         }
-        for run in runs.iter().filter(|run| !run.parts.contain(Part::Keys)) {
+        for run in runs.iter().filter(|run| !parts(run).contain(Part::Keys)) {
             run.records(records).for_each(|record| body.bytes(record.key(arena)));
         }
-        for run in runs.iter().filter(|run| !run.parts.contain(Part::Values)) {
+        for run in runs.iter().filter(|run| !parts(run).contain(Part::Values)) {
             run.records(records).for_each(|record| body.bytes(record.value(arena)));
         }
     }
@@ -144,6 +155,11 @@ impl OpenRun {
         previous
     }
 
+    /// The run's group, and the parts that its blocks hold.
+    const fn held(&self) -> (u8, Parts) {
+        (self.group, self.parts)
+    }
+
     /// Takes the run out of its group: blocks hold nothing of it.
     pub(super) fn leave_group(&mut self) {
         self.group = 0;
@@ -160,12 +176,12 @@ impl OpenRun {
     }
 
     /// The run's entry in the run table, without its slot.
-    fn write(&self, body: &mut Writer<'_>) {
+    fn write(&self, group: u8, body: &mut Writer<'_>) {
         body.varint(self.from.0.cast_unsigned());
         body.varint(self.next.0.abs_diff(self.from.0));
         body.varint(self.count.into());
         body.zigzag(self.leader_epoch.into());
-        body.varint(self.group.into());
+        body.varint(group.into());
     }
 }
 

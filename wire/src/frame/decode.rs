@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::header::FrameHeader;
 use super::record::Headers;
+use super::remembered::Remembered;
 use super::shaped;
 use crate::codec::Reader;
 use crate::compress::{self, id};
@@ -51,19 +52,20 @@ pub(super) struct Columns {
 }
 
 impl Frame {
-    /// Checks and expands a frame.
+    /// Checks and expands a frame that refers to no other.
     ///
     /// # Errors
     /// The first rule that is broken. Memory stays within the limits in any case.
     pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
-        Self::expand(FrameHeader::check(&frame)?, &frame)
+        Self::expand(FrameHeader::check(&frame)?, &frame, &mut Remembered::new(None))
     }
 
     /// Expands a frame with this header, whose checksum is correct.
-    pub(super) fn expand(header: FrameHeader, frame: &Bytes) -> Result<Self, DecodeError> {
+    pub(super) fn expand(header: FrameHeader, frame: &Bytes, remembered: &mut Remembered) -> Result<Self, DecodeError> {
         let body = match header.codec_id {
             id::NONE => frame.slice(FRAME_HEADER_BYTES..),
             id::SHAPE => shaped::expand(&header, &frame[FRAME_HEADER_BYTES..])?.into(),
+            id::STATE => shaped::expand_with_state(&header, &frame[FRAME_HEADER_BYTES..], remembered)?.into(),
             codec => compress::expand(codec, &frame[FRAME_HEADER_BYTES..], header.raw_len)?.into(),
         };
         let runs = BodyReader::new(&body).runs(&header)?;

@@ -9,7 +9,7 @@ use crate::error::{DecodeError, ensure, within};
 use crate::ids::{Epoch, LaneId, Sequence};
 use crate::limits::{
     FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAME_RAW_TARGET, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN,
-    RUNS_MAX,
+    RUNS_MAX, STATE_EXCESS_MAX,
 };
 
 /// Identity of the frame.
@@ -104,7 +104,7 @@ impl FrameHeader {
             unknown => return Err(DecodeError::UnknownFrame(unknown)),
         }
         let codec_id = reader.u8()?;
-        if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD | id::SHAPE) {
+        if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD | id::SHAPE | id::STATE) {
             return Err(DecodeError::UnknownCodec(codec_id));
         }
         ensure(reader.u8()? == 0, "reserved byte 5 is not zero")?;
@@ -128,9 +128,10 @@ impl FrameHeader {
     fn check_limits(&self) -> Result<(), DecodeError> {
         within("runs", self.run_count as usize, RUNS_MAX as usize)?;
         within("records", self.record_count as usize, RECORDS_MAX as usize)?;
-        let raw_max = if self.codec_id == id::SHAPE { FRAME_RAW_TARGET } else { FRAME_BODY_MAX };
+        let raw_max = if matches!(self.codec_id, id::SHAPE | id::STATE) { FRAME_RAW_TARGET } else { FRAME_BODY_MAX };
         within("raw length", self.raw_len, raw_max)?;
-        within("body length", self.body_len, self.raw_len)?;
+        let excess = if self.codec_id == id::STATE { STATE_EXCESS_MAX } else { 0 };
+        within("body length", self.body_len, self.raw_len + excess)?;
         ensure(self.run_count > 0, "frame without runs")?;
         if self.codec_id == id::NONE && self.body_len != self.raw_len {
             return Err(DecodeError::RawLength { stated: self.raw_len, found: self.body_len });

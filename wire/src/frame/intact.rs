@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::decode::Frame;
 use super::header::FrameHeader;
+use super::remembered::Remembered;
 use crate::error::DecodeError;
 
 /// Bytes of a frame whose header is within the limits, and whose length and checksum are correct. Its body has not been
@@ -20,9 +21,9 @@ impl IntactFrame {
         FrameHeader::check(&bytes).map(|header| Self { header, bytes })
     }
 
-    /// Checks the body and expands it.
-    pub fn decode(&self) -> Result<Frame, DecodeError> {
-        Frame::expand(self.header, &self.bytes)
+    /// Checks the body and expands it, with what the frames before it have left behind.
+    pub(super) fn decode_with(&self, remembered: &mut Remembered) -> Result<Frame, DecodeError> {
+        Frame::expand(self.header, &self.bytes, remembered)
     }
 
     /// Returns the frame's header.

@@ -2,6 +2,11 @@
 
 use crate::error::{DecodeError, ensure};
 
+/// Forms of the remainder behind blocks with state.
+pub(super) const REMAINDER_PLAIN: u8 = 0;
+/// See [`REMAINDER_PLAIN`].
+pub(super) const REMAINDER_PACKED: u8 = 1;
+
 /// Part of the records of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {

@@ -1,12 +1,15 @@
 //! Expansion of a shaped body: blocks and a remainder to the body that the rest of this crate reads
-//! (wire-format.md#shaped-body). It checks what it needs to stay within the limits; the decoder checks the result.
+//! (wire-format.md#shaped-body), with state or without. It checks what it needs to stay within the limits; the decoder
+//! checks the result.
 
 use std::cell::RefCell;
 
-use shape::{Decoder, Limits, RecordsBuf};
+use shape::{Decoder, DecoderState, Limits, RecordsBuf};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::header::FrameHeader;
-use super::part::{Part, Parts};
+use super::part::{Part, Parts, REMAINDER_PACKED, REMAINDER_PLAIN};
+use super::remembered::Remembered;
 use crate::codec::{Reader, Writer};
 use crate::compress::expand_stated;
 use crate::error::{DecodeError, ensure, within};
@@ -50,19 +53,60 @@ struct Run {
 /// Expands a shaped body.
 pub(super) fn expand(header: &FrameHeader, packed: &[u8]) -> Result<Vec<u8>, DecodeError> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let scratch =
-            scratch.get_or_insert_with(|| Scratch { decoder: Decoder::new(Limits::default()), buffers: Vec::new() });
+        let scratch = scratch.get_or_insert_default();
         let mut reader = Reader::new(packed);
-        let mut groups = read_groups(&mut reader, header, scratch)?;
+        let groups = read_groups(&mut reader, header, scratch, None)?;
         let remainder = expand_stated(reader.take(reader.remaining())?, header.raw_len)?;
-        let body = Body { rest: Reader::new(&remainder), groups: &mut groups, out: Vec::with_capacity(header.raw_len) };
+        scratch.body(header, groups, &remainder)
+    })
+}
+
+/// Expands a body whose blocks may refer to those of earlier frames.
+pub(super) fn expand_with_state(
+    header: &FrameHeader,
+    packed: &[u8],
+    remembered: &mut Remembered,
+) -> Result<Vec<u8>, DecodeError> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let scratch = scratch.get_or_insert_default();
+        let mut reader = Reader::new(packed);
+        let state = remembered.state(reader.u8()?)?;
+        let check = reader.u32()?;
+        let groups = read_groups(&mut reader, header, scratch, Some(state))?;
+        let form = reader.u8()?;
+        let rest = reader.take(reader.remaining())?;
+        let body = match form {
+            REMAINDER_PLAIN => scratch.body(header, groups, rest)?,
+            REMAINDER_PACKED => scratch.body(header, groups, &expand_stated(rest, header.raw_len)?)?,
+            _ => return Err(DecodeError::Malformed("unknown form of the remainder")),
+        };
+        // The frame's own checksum says nothing about what the state has made of it.
+        if body_check(&body) == check { Ok(body) } else { Err(DecodeError::Restored) }
+    })
+}
+
+/// Check of a body that is restored with a state: the low half of its XXH3-64.
+pub(super) fn body_check(body: &[u8]) -> u32 {
+    xxh3_64(body) as u32
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { decoder: Decoder::new(Limits::default()), buffers: Vec::new() }
+    }
+}
+
+impl Scratch {
+    /// Puts a body together, and keeps the buffers of its groups.
+    fn body(&mut self, header: &FrameHeader, mut groups: Vec<Group>, remainder: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let body = Body { rest: Reader::new(remainder), groups: &mut groups, out: Vec::with_capacity(header.raw_len) };
         let body = body.expand(header);
         let used = groups.into_iter().flat_map(|group| group.blocks).map(|block| block.records);
-        scratch.buffers.extend(used);
-        scratch.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.as_records().bytes().len()));
-        scratch.buffers.truncate(KEPT_MAX);
+        self.buffers.extend(used);
+        self.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.as_records().bytes().len()));
+        self.buffers.truncate(KEPT_MAX);
         body
-    })
+    }
 }
 
 /// Reads the table of groups, and decodes their blocks. All blocks together have at most as many bytes as the body.
@@ -70,6 +114,7 @@ fn read_groups(
     reader: &mut Reader<'_>,
     header: &FrameHeader,
     scratch: &mut Scratch,
+    mut state: Option<&mut DecoderState>,
 ) -> Result<Vec<Group>, DecodeError> {
     let count = usize::from(reader.u8()?);
     within("groups", count, GROUPS_MAX)?;
@@ -89,7 +134,11 @@ fn read_groups(
         for part in parts.iter() {
             scratch.decoder.set_limits(Limits { bytes, records: header.record_count as usize });
             let mut records = scratch.buffers.pop().unwrap_or_default();
-            scratch.decoder.decode(reader.take(lengths[part as usize])?, &mut records)?;
+            let block = reader.take(lengths[part as usize])?;
+            match &mut state {
+                Some(state) => scratch.decoder.decode_with(state, block, &mut records)?,
+                None => scratch.decoder.decode(block, &mut records)?,
+            }
             bytes -= records.as_records().bytes().len();
             group.blocks[part as usize].records = records;
         }

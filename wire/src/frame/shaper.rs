@@ -1,6 +1,6 @@
 //! Shaper of one lane: finds the parts of a frame that have a template, and writes their blocks (wire-format.md#shaped-body).
 //! Records of all partitions of a topic in a frame share blocks. Templates come from a library that all lanes share;
-//! another thread learns them.
+//! another thread learns them. With a state, blocks refer to those of earlier frames, so that small ones pay too.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,23 +9,26 @@ use std::sync::Arc;
 use shape::{BlockWriter, Judge, Library, RecordsBuf, Shelf, Template};
 
 use super::content::Content;
-use super::part::{Part, Parts};
+use super::noise::Noise;
+use super::part::{Part, Parts, REMAINDER_PACKED, REMAINDER_PLAIN};
+use super::sent_state::SentState;
+use super::state_bound::StateBound;
 use crate::codec::Writer;
 use crate::ids::Slot;
-use crate::limits::{FRAME_RAW_TARGET, GROUPS_MAX};
+use crate::limits::{FRAME_RAW_TARGET, GROUPS_MAX, SHAPE_MIN, STATE_EXCESS_MAX};
 
 /// Least bytes of a part for a block of its own: a smaller one would rather grow.
 const PART_MIN: usize = 4 << 10;
+/// The same where blocks refer to those of earlier frames.
+const STATE_PART_MIN: usize = 48;
 /// Topics of which a lane keeps copies of templates; the library has the others.
 const TOPICS_KEPT: usize = 16;
 /// Topics of a frame from which on templates do not keep the memory of their last block.
 const MANY: usize = 4;
+/// Frames with a state, most of them of few topics, from one look for superfluous templates to the next.
+const RELEASE_EVERY: u64 = 64;
 /// Comparisons in a row that a template may lose before another one is learned.
 const LOSSES_MAX: u32 = 4;
-/// Bytes of a part that are compressed to see whether that makes them smaller at all.
-const NOISE_SAMPLE: usize = 16 << 10;
-/// Frames from one look for noise to the next.
-const NOISE_PAUSE_MAX: u32 = 64;
 /// Bytes by which a frame may be larger than a plain one if that saves the time for making both.
 const EXCESS_MAX: usize = 8;
 
@@ -39,6 +42,10 @@ pub struct Shaper {
     /// Judge of whole frames.
     judge: Judge,
     draft: Draft,
+    /// What the receiver remembers of the frames in this epoch, if it remembers anything.
+    state: Option<SentState>,
+    /// Bytes by which a frame may exceed its raw length, if it begins what later ones refer to.
+    excess: usize,
     /// Number of frames.
     time: u64,
 }
@@ -59,17 +66,6 @@ struct Kept {
     noise: Noise,
 }
 
-/// Bytes that no codec makes smaller, such as random or compressed ones.
-#[derive(Default)]
-struct Noise {
-    /// Frames in a row in which they were found.
-    found: u32,
-    /// Frames for which the bytes count as noise without another look, or as none.
-    pause: u32,
-    /// True while the present frame decides.
-    is_open: bool,
-}
-
 /// Blocks of the present frame.
 #[derive(Default)]
 struct Draft {
@@ -86,8 +82,13 @@ struct Draft {
     shaped_bytes: usize,
     /// True while all blocks are noise, as earlier frames have shown.
     is_noise: bool,
-    /// True if this frame decides whether some of its bytes are noise.
+    /// True if this frame decides whether some of its bytes are noise, or has a block that is larger than without a
+    /// template.
     is_open: bool,
+    /// True if a block refers to earlier frames, or is to be remembered.
+    uses_state: bool,
+    /// True if a block begins what later ones refer to: it costs more than it saves.
+    begins: bool,
 }
 
 /// Bytes of a topic in a frame.
@@ -101,9 +102,9 @@ impl Share {
         self.parts.iter().sum()
     }
 
-    /// Parts that are large enough for a block.
-    fn large(&self) -> impl Iterator<Item = Part> {
-        Part::ALL.into_iter().filter(|part| self.parts[*part as usize] >= PART_MIN)
+    /// Parts that are large enough for a block, with at least so many bytes.
+    fn large(&self, least: usize) -> impl Iterator<Item = Part> {
+        Part::ALL.into_iter().filter(move |part| self.parts[*part as usize] >= least)
     }
 }
 
@@ -118,15 +119,29 @@ impl Shaper {
             by_slot: HashMap::new(),
             judge: Judge::default(),
             draft: Draft::default(),
+            state: None,
+            excess: 0,
             time: 0,
         }
     }
 
-    /// Forgets all slots and their topics.
+    /// Forgets all slots and their topics, and what the receiver remembers.
     pub fn clear(&mut self) {
         self.topics.clear();
         self.by_name.clear();
         self.by_slot.clear();
+        self.state = None;
+    }
+
+    /// Begins an epoch, in which the receiver remembers at most `bound` of what it gets.
+    pub fn begin(&mut self, bound: Option<StateBound>) {
+        self.clear();
+        self.state = bound.map(SentState::new);
+    }
+
+    /// Sets the bytes by which the next frame may exceed its raw length, if it begins what later ones refer to.
+    pub fn allow_excess(&mut self, bytes: u64) {
+        self.excess = bytes.min(STATE_EXCESS_MAX as u64) as usize;
     }
 
     /// Notes the topic of a slot. Runs of slots without a topic are not shaped.
@@ -148,16 +163,20 @@ impl Shaper {
     /// without any block.
     pub(super) fn shape(&mut self, content: &mut Content, level: i32) -> Option<usize> {
         self.writer.set_level(level);
+        if let Some(state) = &mut self.state {
+            state.set_level(level);
+        }
         self.time += 1;
-        let shares = self.shares(content);
-        self.draft.begin(&shares);
+        let least = if self.state.is_some() { STATE_PART_MIN } else { PART_MIN };
+        let shares = self.shares(content, least);
+        self.draft.begin(&shares, least);
         let mut saved = 0;
         for share in &shares {
             let mut parts = Parts::default();
             let table = self.draft.table.len();
             self.draft.table.push(0);
-            for part in share.large() {
-                let Some(less) = self.shape_part(content, share.topic, part) else { continue };
+            for part in share.large(least) {
+                let Some(less) = self.shape_part(content, share, part) else { continue };
                 saved += less;
                 parts.add(part);
             }
@@ -174,22 +193,63 @@ impl Shaper {
             }
             self.topics[share.topic].used = self.time;
         }
-        if shares.len() > MANY {
+        if shares.len() > MANY || self.state.is_some() && self.time.is_multiple_of(RELEASE_EVERY) {
             self.release();
         }
         (self.draft.groups > 0).then_some(saved)
     }
 
-    /// Appends the blocks, and behind them what they do not hold. Returns false if zstd fails.
-    pub(super) fn put(&mut self, remainder: &[u8], out: &mut Vec<u8>) -> bool {
+    /// Raw bytes of a frame below which it is not shaped.
+    pub(super) const fn raw_min(&self) -> usize {
+        if self.state.is_some() { 0 } else { SHAPE_MIN }
+    }
+
+    /// Bytes by which the frame may exceed its raw length.
+    pub(super) const fn excess(&self) -> usize {
+        if self.draft.begins { self.excess } else { 0 }
+    }
+
+    /// Returns whether the frame has blocks with state.
+    pub(super) const fn uses_state(&self) -> bool {
+        self.draft.uses_state
+    }
+
+    /// Appends the blocks, and behind them what they do not hold; with the check of the whole body where blocks have
+    /// state. Returns false if zstd fails.
+    pub(super) fn put(&mut self, remainder: &[u8], check: Option<u32>, out: &mut Vec<u8>) -> bool {
+        let stateful = self.state.as_ref().zip(check);
+        if let Some((state, check)) = stateful {
+            out.push(state.bound().byte());
+            out.extend_from_slice(&check.to_le_bytes());
+        }
         out.push(self.draft.groups);
         out.extend_from_slice(&self.draft.table);
         out.extend_from_slice(&self.draft.blocks);
-        self.writer.pack(remainder, out)
+        if stateful.is_none() {
+            return self.writer.pack(remainder, out);
+        }
+        let at = out.len();
+        out.push(REMAINDER_PACKED);
+        if !self.writer.pack(remainder, out) || out.len() - at > remainder.len() {
+            out.truncate(at);
+            out.push(REMAINDER_PLAIN);
+            out.extend_from_slice(remainder);
+        }
+        true
+    }
+
+    /// Notes whether the frame is sent with its blocks; if not, the receiver remembers nothing of them.
+    pub(super) fn complete(&mut self, is_sent: bool) {
+        if let Some(state) = &mut self.state {
+            state.complete(is_sent);
+        }
     }
 
     /// Returns whether a shaped body may be larger than a plain one, so that both must be compared.
     pub(super) fn compares(&mut self, shaped: usize, raw_len: usize) -> bool {
+        if self.draft.begins && raw_len < SHAPE_MIN {
+            return false;
+        }
         let alone = self.alone().is_some_and(|kept| kept.judge.compares(shaped, raw_len));
         self.judge.compares(shaped, raw_len) || alone || self.draft.is_open
     }
@@ -219,7 +279,7 @@ impl Shaper {
     }
 
     /// Returns the topics that may have blocks, the largest first.
-    fn shares(&mut self, content: &Content) -> Vec<Share> {
+    fn shares(&mut self, content: &Content, least: usize) -> Vec<Share> {
         let mut shares: Vec<Share> = Vec::new();
         let mut place: HashMap<usize, usize> = HashMap::new();
         self.draft.topics.clear();
@@ -235,25 +295,32 @@ impl Shaper {
             shares[index].parts.iter_mut().zip(bytes).for_each(|(sum, bytes)| *sum += bytes);
         }
         shares.sort_by_key(|share| std::cmp::Reverse(share.bytes()));
-        shares.retain(|share| share.large().next().is_some());
+        shares.retain(|share| share.large(least).next().is_some());
         shares.truncate(GROUPS_MAX);
         shares
     }
 
     /// Writes the block of a part of a topic's records, if that is worth it. Returns the bytes that the body has less.
-    fn shape_part(&mut self, content: &Content, number: usize, part: Part) -> Option<usize> {
-        let Self { library, writer, topics, draft, .. } = self;
-        let topic = &mut topics[number];
+    fn shape_part(&mut self, content: &Content, share: &Share, part: Part) -> Option<usize> {
+        let Self { library, writer, topics, draft, state, .. } = self;
+        let topic = &mut topics[share.topic];
         let kept = topic.parts[part as usize].get_or_insert_with(|| Kept::new(library.shelf(&topic.name, part as u8)));
-        kept.refresh();
-        let is_noise = kept.noise.is_known();
+        let is_large = share.parts[part as usize] >= PART_MIN;
+        let stream = (share.topic * Part::ALL.len() + part as usize) as u32;
+        if state.as_ref().is_none_or(|state| kept.template.is_some() || state.may_begin()) {
+            kept.refresh();
+        }
+        let has_template = kept.template.as_ref().is_some_and(|template| {
+            state.as_ref().is_none_or(|state| state.may_begin() || state.knows(stream, template))
+        });
+        let is_noise = is_large && kept.noise.is_known();
         let is_shown = !is_noise && kept.shelf.is_curious();
-        let is_tried = !is_noise && kept.template.is_some() && kept.judge.tries();
-        let is_suspect = !is_noise && !is_tried && kept.noise.is_due();
+        let is_tried = !is_noise && has_template && kept.judge.tries();
+        let is_suspect = is_large && !is_noise && !is_tried && kept.noise.is_due();
         if !is_noise && !is_shown && !is_tried && !is_suspect {
             return None;
         }
-        let less = draft.gather(content, number, part);
+        let less = draft.gather(content, share.topic, part);
         let start = draft.blocks.len();
         let bytes = draft.records.as_records().bytes().len();
         let records = draft.records.as_records();
@@ -262,7 +329,10 @@ impl Shaper {
         }
         let is_written = if is_tried {
             draft.is_noise = false;
-            kept.write(writer, draft)
+            match state {
+                Some(state) => kept.write_with(state, stream, writer, draft),
+                None => kept.write(writer, draft),
+            }
         } else if is_noise || is_suspect && kept.noise.looks_like(records.bytes(), writer) {
             draft.is_noise &= is_noise;
             draft.is_open |= is_suspect;
@@ -304,16 +374,18 @@ impl fmt::Debug for Shaper {
 }
 
 impl Draft {
-    fn begin(&mut self, shares: &[Share]) {
+    fn begin(&mut self, shares: &[Share], least: usize) {
         self.table.clear();
         self.groups = 0;
         self.blocks.clear();
         self.blocks.shrink_to(FRAME_RAW_TARGET);
-        let mut large = shares.iter().flat_map(|share| share.large().map(|part| (share.topic, part)));
+        let mut large = shares.iter().flat_map(|share| share.large(least).map(|part| (share.topic, part)));
         self.alone = large.next().filter(|_| large.next().is_none());
         self.shaped_bytes = 0;
         self.is_noise = true;
         self.is_open = false;
+        self.uses_state = false;
+        self.begins = false;
     }
 
     /// Collects a part of a topic's records. Returns the bytes that the body has less without them.
@@ -370,10 +442,33 @@ impl Kept {
         true
     }
 
+    /// Writes the block of the draft's records, which refers to those of earlier frames.
+    fn write_with(&mut self, state: &mut SentState, stream: u32, writer: &mut BlockWriter, draft: &mut Draft) -> bool {
+        let Some(template) = &mut self.template else { return false };
+        let Draft { records, blocks, plain, .. } = draft;
+        let records = records.as_records();
+        let start = blocks.len();
+        let Some(begins) = state.write(stream, template, records, writer, blocks) else {
+            self.reject();
+            return false;
+        };
+        draft.uses_state = true;
+        draft.begins |= begins;
+        let len = blocks.len() - start;
+        let bytes = records.bytes().len();
+        if !begins && draft.alone.is_none() && self.judge.compares(len, bytes) {
+            plain.clear();
+            // A block that loses stays, because others may refer to it: then the whole frame is compared.
+            draft.is_open |= writer.pack(records.bytes(), plain) && !self.note(len, plain.len(), bytes);
+        }
+        true
+    }
+
     fn note(&mut self, shaped: usize, plain: usize, bytes: usize) -> bool {
         let won = self.judge.note(shaped, plain, bytes);
         self.losses = if won { 0 } else { self.losses + 1 };
-        if self.losses >= LOSSES_MAX {
+        // A block of few records says little about the template, which other lanes use too.
+        if self.losses >= LOSSES_MAX && bytes >= PART_MIN {
             self.reject();
         }
         won
@@ -384,46 +479,6 @@ impl Kept {
         self.template = None;
         self.losses = 0;
         self.shelf.reject(self.version);
-    }
-}
-
-impl Noise {
-    /// Returns whether earlier frames have shown that the bytes are noise.
-    const fn is_known(&mut self) -> bool {
-        let is_known = self.found > 0 && self.pause > 0;
-        if is_known {
-            self.pause -= 1;
-        }
-        is_known
-    }
-
-    /// Returns whether it is time for a look.
-    const fn is_due(&mut self) -> bool {
-        let is_due = self.pause == 0;
-        self.pause = self.pause.saturating_sub(1);
-        is_due
-    }
-
-    /// Looks at a sample from the middle of the bytes.
-    fn looks_like(&mut self, bytes: &[u8], writer: &mut BlockWriter) -> bool {
-        let from = bytes.len().saturating_sub(NOISE_SAMPLE) / 2;
-        let sample = &bytes[from..bytes.len().min(from + NOISE_SAMPLE)];
-        let mut packed = Vec::new();
-        self.is_open = writer.pack(sample, &mut packed) && packed.len() * 32 > sample.len() * 31;
-        if !self.is_open {
-            self.found = 0;
-            self.pause = NOISE_PAUSE_MAX / 4;
-        }
-        self.is_open
-    }
-
-    /// Decides, if the present frame does.
-    fn decide(&mut self, is_noise: bool) {
-        if !std::mem::take(&mut self.is_open) {
-            return;
-        }
-        self.found = if is_noise { self.found + 1 } else { 0 };
-        self.pause = if is_noise { (1 << self.found.min(10)).min(NOISE_PAUSE_MAX) } else { NOISE_PAUSE_MAX / 4 };
     }
 }
 

@@ -273,7 +273,7 @@ fn a_bit_flipped_on_the_way_is_noticed() {
 fn reserved_or_unknown_parts_of_the_header_are_refused_by_name() {
     assert_eq!(changed(0, b'X'), DecodeError::Malformed("not a frame"));
     assert_eq!(changed(3, 2), DecodeError::UnknownFrame(2));
-    assert_eq!(changed(4, 4), DecodeError::UnknownCodec(4));
+    assert_eq!(changed(4, 5), DecodeError::UnknownCodec(5));
     assert_eq!(changed(5, 1), DecodeError::Malformed("reserved byte 5 is not zero"));
     assert_eq!(changed(6, 1), DecodeError::Malformed("run hashes are not part of this version"));
     assert_eq!(changed(7, 1), DecodeError::Malformed("unknown flags"));

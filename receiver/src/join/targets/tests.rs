@@ -88,6 +88,7 @@ fn targets(cluster: Cluster) -> Targets {
         sender: "a".to_owned(),
         accepts: None,
         map: crate::lane::MapTerms::new(false),
+        state: None,
     };
     let catalog: Arc<dyn Catalog> = Arc::new(cluster);
     let creator = TopicCreator {

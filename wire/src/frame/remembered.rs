@@ -1,0 +1,37 @@
+//! What the frames of an epoch so far have left behind at the end that decodes.
+
+use shape::DecoderState;
+
+use super::state_bound::StateBound;
+use crate::error::DecodeError;
+
+/// State of the frames of an epoch, once one of them has begun it.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    /// The largest bound that was agreed.
+    most: Option<StateBound>,
+    present: Option<(StateBound, DecoderState)>,
+}
+
+impl Remembered {
+    pub(super) const fn new(most: Option<StateBound>) -> Self {
+        Self { most, present: None }
+    }
+
+    pub(super) const fn is_agreed(&self) -> bool {
+        self.most.is_some()
+    }
+
+    /// Bytes that the state may have; 0 before it begins.
+    pub(super) fn bytes(&self) -> usize {
+        self.present.as_ref().map_or(0, |(bound, _)| bound.bytes())
+    }
+
+    /// Returns the state with the bound that a frame states.
+    pub(super) fn state(&mut self, bound: u8) -> Result<&mut DecoderState, DecodeError> {
+        let bound = StateBound::read(bound, self.most)?;
+        let present = self.present.take().filter(|(present, _)| *present == bound);
+        let begun = || (bound, DecoderState::new(bound.bytes()));
+        Ok(&mut self.present.insert(present.unwrap_or_else(begun)).1)
+    }
+}
