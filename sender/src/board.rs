@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
 use wire::condition::Condition;
+use wire::frame::StateBound;
 use wire::limits::TOPIC_NAME_MAX;
 
 use crate::board::acls::AclBoard;
@@ -78,6 +79,8 @@ pub struct Published {
     /// Congestion control that all channels share.
     pub flow: Option<Flow>,
     pub session_began: Option<Instant>,
+    /// Bound of the frame state of each lane in the session; `None` if no frame refers to others.
+    pub frame_state: Option<StateBound>,
     pub sessions: u64,
     /// Traffic of the sessions before this one.
     pub wire_before: Wire,
@@ -208,6 +211,7 @@ impl Board {
             published.receiver = None;
             published.requests = None;
             published.session_began = None;
+            published.frame_state = None;
             published.no_session_since.get_or_insert_with(Instant::now);
             published.receiver_condition = None;
             published.last_end = Some(end.to_string());

@@ -188,6 +188,7 @@ impl<'a> Active<'a> {
             published.target_cluster = Some(welcome.cluster_id.clone());
             published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
             published.session_began = Some(std::time::Instant::now());
+            published.frame_state = packing.state;
             published.deleted_topics.clear();
             published.no_session_since = None;
             published.sessions += 1;

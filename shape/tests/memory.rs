@@ -1,5 +1,7 @@
 //! Memory that hostile blocks cost: counted, claim by claim. One test, because the count is the process's.
 
+use std::io::Write as _;
+
 use peak_alloc::PeakAlloc;
 use shape::{BlockWriter, Decoder, DecoderState, Encoder, EncoderState, Limits, RecordsBuf, Template};
 
@@ -87,6 +89,7 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
 
     // In the same test: the heap is measured as a whole.
     states_of_both_ends_stay_within_their_bound();
+    streams_of_nothing_stay_within_the_bound();
 }
 
 /// Measures what states hold after records of many topics with many texts.
@@ -124,6 +127,55 @@ fn states_of_both_ends_stay_within_their_bound() {
     let used = HEAP.current_usage().saturating_sub(before);
     let [codec, charged] = state.memory();
     assert!(charged > BOUND / 4 && used + codec <= BOUND, "{used} and {codec} bytes; {charged} charged");
+}
+
+/// Measures what blocks without a record leave behind that begin one stream after another, each with a node for the last
+/// column.
+fn streams_of_nothing_stay_within_the_bound() {
+    const BOUND: usize = 4 << 20;
+    let payload = [&[0, 0, 1, 0][..], &number(1 + 2 * 2_047), &[0]].concat();
+    let packed = flushed(&payload);
+    let before = HEAP.current_usage();
+    let mut state = DecoderState::new(BOUND);
+    let mut decoder = Decoder::new(Limits::default());
+    let mut records = RecordsBuf::default();
+    let mut fingerprint = BOUND as u64;
+    for stream in 0..10_000 {
+        let begins = stream == 0;
+        let mut block = [&[3, if begins { 7 } else { 6 }][..], &number(stream)].concat();
+        if !begins {
+            block.extend(number(stream));
+            block.extend((fingerprint as u32).to_le_bytes());
+        }
+        block.extend(number(payload.len() as u64));
+        block.extend(&packed);
+        decoder.decode_with(&mut state, &block, &mut records).expect("a block of no records");
+        fingerprint = fingerprint_behind(fingerprint, &block);
+    }
+    drop((decoder, records));
+    let used = HEAP.current_usage().saturating_sub(before);
+    let [codec, charged] = state.memory();
+    assert!(charged > BOUND / 4 && used + codec <= BOUND, "{used} and {codec} bytes; {charged} charged");
+}
+
+/// A zstd frame that is flushed and does not end.
+fn flushed(payload: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("level 1");
+    encoder.window_log(18).expect("a window of 256 KiB");
+    encoder.write_all(payload).and_then(|()| encoder.flush()).expect("zstd compresses");
+    encoder.get_ref().clone()
+}
+
+/// `h` of predictor 5, as the format has it.
+fn key_of_pair(a: u64, b: u64) -> u64 {
+    let mixed = a.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(b ^ b >> 31);
+    (mixed ^ mixed >> 29).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// Fingerprint of a state behind a block without rows.
+fn fingerprint_behind(before: u64, block: &[u8]) -> u64 {
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    [block.len() as u64].into_iter().chain(block.chunks(8).map(word)).fold(before, key_of_pair)
 }
 
 /// Records with many distinct texts, each of which comes three times.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
-use shape::{Job, Library};
 use wire::compress::Codec;
-use wire::frame::{Frame, FrameBuilder, FrameCursor, IntactFrame, LaneDecoder, Shaper, StateBound, Step};
+use wire::frame::{Frame, FrameBuilder, FrameCursor, IntactFrame, Job, LaneDecoder, Library, Shaper, StateBound, Step};
 use wire::ids::{Epoch, LaneId, Position};
 
 use crate::bugs::Bug;

@@ -51,6 +51,7 @@ impl LyingReceiver {
         let mut scenario = Scenario::draw(&dice);
         scenario.classes = ClassTable::new(dice.within(1, 3) as u16);
         let source = SharedSource::default();
+        source.lock().unwrap().has_templates = scenario.is_shaped();
         for topic in ["orders", "payments", "orders"] {
             source.lock().unwrap().add_partition(topic, &dice);
         }

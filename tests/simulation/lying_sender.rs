@@ -73,6 +73,7 @@ impl LyingSender {
     pub(crate) fn new(dice: Dice) -> Self {
         let mut scenario = Scenario::draw(&dice);
         scenario.poisons = 0;
+        scenario.state = None;
         let cluster = SharedCluster::default();
         {
             let mut cluster = cluster.lock().unwrap();

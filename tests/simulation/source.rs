@@ -10,9 +10,8 @@ use sender::SourceTopic;
 use sender::TopicOrigin;
 use sender::Topics;
 use sender::{Assignment, Event, LaneReader, PartitionFault};
-use shape::{Job, Library};
 use testkit::{MemoryCatalog, topic_id};
-use wire::frame::{HeaderBlock, RecordRef};
+use wire::frame::{HeaderBlock, Job, Library, RecordRef};
 use wire::ids::{Offset, Position, Slot};
 
 use crate::dice::Dice;
@@ -52,6 +51,8 @@ impl Log {
 pub(crate) struct Source {
     pub(crate) logs: BTreeMap<Tp, Log>,
     pub(crate) templates: Templates,
+    /// True if most records have a template in common.
+    pub(crate) has_templates: bool,
     written: u64,
 }
 
@@ -140,7 +141,8 @@ impl Source {
         let len = if giant { dice.within(2000, 3000) } else { dice.below(200) } as usize;
         let byte = dice.below(256) as u8;
         let similar = || format!("{{\"number\":{},\"byte\":{byte},\"pad\":\"{}\"}}", self.written, "-".repeat(len));
-        let value = if dice.chance(900) { similar().into_bytes() } else { vec![byte; len] };
+        let is_similar = self.has_templates && !self.written.is_multiple_of(10);
+        let value = if is_similar { similar().into_bytes() } else { vec![byte; len] };
         let headers =
             if dice.chance(100) { vec![(b"h".to_vec(), None), (b"h".to_vec(), Some(Vec::new()))] } else { vec![] };
         Arc::new(Payload {

@@ -88,6 +88,7 @@ impl World {
             cluster.transaction_timeout = world.scenario.transaction_timeout;
             cluster.expiring = world.scenario.expiring;
         }
+        world.source.lock().unwrap().has_templates = world.scenario.is_shaped();
         for lane in 0..world.scenario.lanes() {
             let mut cluster = world.cluster.lock().unwrap();
             cluster.logs.create(Place::State(lane));
@@ -227,8 +228,8 @@ impl World {
         }
         let held = link.receiver.held_bytes();
         let decoded = link.receiver.memory.held();
-        let remembered = self.scenario.state.map_or(1, |bound| bound.bytes() as u64);
-        let is_remembered = decoded <= self.scenario.remembered_max() && decoded.is_multiple_of(remembered);
+        let of_lane = self.scenario.state.map_or(1, |bound| bound.bytes() as u64);
+        let is_remembered = decoded <= self.scenario.remembered_max() && decoded.is_multiple_of(of_lane);
         if held > 0 || !is_remembered {
             return Err(format!("the idle receiver has {held} bytes of frames, {decoded} of decoded ones"));
         }

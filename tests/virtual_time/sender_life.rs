@@ -17,6 +17,7 @@ use service::shutdown::{self, Phase};
 use testkit::MemoryCatalog;
 use tokio::time::{Instant, sleep};
 use transport::control::{ControlReader, ControlWriter};
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Slot};
@@ -89,7 +90,13 @@ key = "{pki}/sender.key"
 
 /// Plays a receiver that welcomes every sender, and reads its messages until it is gone.
 async fn welcome_all(endpoint: Endpoint) {
+    welcome(endpoint, None).await;
+}
+
+/// The same for a receiver that closes the first session with `first_close`, 5 s after it began.
+async fn welcome(endpoint: Endpoint, mut first_close: Option<Close>) {
     while let Some(incoming) = endpoint.accept().await {
+        let close = first_close.take();
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             let Ok((send, recv)) = connection.accept_bi().await else { return };
@@ -106,6 +113,10 @@ async fn welcome_all(endpoint: Endpoint) {
                 classes: ClassTable::new(hello.lanes).classes().to_vec(),
             };
             writer.send(&Control::Welcome(welcome)).await.unwrap();
+            if let Some(close) = close {
+                sleep(Duration::from_secs(5)).await;
+                transport::control::close(&connection, &close);
+            }
             while reader.next().await.is_ok() {}
         });
     }
@@ -171,6 +182,32 @@ fn session_ends_10_s_into_an_outage_and_is_back_5_s_after_it() {
         backs.push(back);
     }
     println!("back after {:?} and {:?}; the longest took {:?}", backs[0], backs[1], backs.iter().max());
+}
+
+#[test]
+fn sender_whose_frame_state_is_lost_continues_without_one() {
+    in_virtual_time(async {
+        let ends = Ends::new("delay 100 ms", 1);
+        let close = Close::new(CloseCode::StateLost, "frame 7 does not fit");
+        tokio::spawn(welcome(ends.listening.clone(), Some(close)));
+        let (trigger, shutdown) = shutdown::channel();
+        let report = Arc::new(Report::default());
+        let life = tokio::spawn(run(config(&ends), dependencies(&ends), Arc::clone(&report), shutdown));
+        let active = |session| {
+            let status = report.status();
+            matches!(status.state, State::Active) && status.sessions == session
+        };
+        until("the first session", Duration::from_secs(5), || active(1)).await;
+        assert_eq!(
+            report.status().frame_state_bytes,
+            Some(1 << 20),
+            "a sixteenth of 256 MiB in eight lanes, less the codec's"
+        );
+        until("the second session", Duration::from_secs(15), || active(2)).await;
+        assert_eq!(report.status().frame_state_bytes, None);
+        trigger.advance(Phase::Drain);
+        life.await.unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -287,12 +287,15 @@ fn a_body_that_is_restored_otherwise_is_refused() {
 #[test]
 fn what_is_sent_without_state_is_not_referred_to() {
     let mut link = Link::with_state();
+    let mut codecs = Vec::new();
     for number in 0..300 {
         // Every few frames something else makes a template lose.
         let odd = |record| Record { value: Some(noise(number * 9 + record, 300)), ..event(0, record) };
         let records = if number % 7 < 2 { (0..9).map(odd).collect() } else { events(0, number * 9, 9) };
-        link.send(&records);
+        codecs.push(link.send(&records).0.header().codec_id);
     }
+    let with_state: Vec<_> = codecs.split(|codec| *codec != id::STATE).filter(|frames| !frames.is_empty()).collect();
+    assert!(with_state.len() > 1, "no frame without state between those with it: {codecs:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The inbox of a lane: its frames by sequence, from those not yet committed to those that arrived early. Sans-IO.
 //!
 //! A frame stays, compressed, until it is committed, so that it is replayed from here after a failure of the target
-//! and does not cross the WAN twice. One that refers to earlier frames stays decoded too: it can be decoded only once. Credit bounds the inbox: the session refuses a sender that exceeds it before a
-//! frame gets here.
+//! and does not cross the WAN twice. One that refers to earlier frames stays decoded too: it can be decoded only once.
+//! Credit bounds the inbox: the session refuses a sender that exceeds it before a frame gets here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Inbox {
     /// The next frame to be decoded; `committed <= next`.
     next: Sequence,
     bytes: u64,
+    /// Decoded bytes of the frames that stay decoded.
+    kept: u64,
 }
 
 impl Inbox {
@@ -67,8 +69,14 @@ impl Inbox {
     /// Keeps the peeked frame decoded until it is committed.
     pub fn keep(&mut self, decoded: Decoded) {
         if let Some(held) = self.held.get_mut(&self.next) {
+            self.kept += held.frame.header().raw_len as u64;
             held.decoded = Some(decoded);
         }
+    }
+
+    /// Decoded bytes of the frames that stay decoded.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Moves to the frame after the one last peeked, which stays here until it is committed.
@@ -83,7 +91,10 @@ impl Inbox {
             return None;
         }
         let rest = self.held.split_off(&self.next);
-        self.bytes -= self.held.values().map(|held| held.frame.header().frame_len() as u64).sum::<u64>();
+        for Held { frame, decoded } in self.held.values() {
+            self.bytes -= frame.header().frame_len() as u64;
+            self.kept -= decoded.as_ref().map_or(0, |_| frame.header().raw_len as u64);
+        }
         self.held = rest;
         self.committed = self.next;
         Some(Sequence(self.next.0 - 1))

@@ -44,11 +44,19 @@ impl DecodeMemory {
     }
 
     /// Takes `bytes` even beyond the allowance: for the first frame of a transaction, so that every lane
-    /// makes progress. The excess is at most one frame per lane.
+    /// makes progress, and for what a lane remembers. The excess is at most one frame and one state per lane.
     pub fn take_first(self: &Arc<Self>, bytes: u64) -> Lease {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         let _of_whole = self.whole.as_ref().map(|whole| Box::new(whole.take_first(bytes)));
         Lease { memory: Arc::clone(self), bytes, _of_whole }
+    }
+
+    /// Returns whether a lane, one of `lanes`, may decode `bytes` that it keeps until they are committed, besides the `kept`
+    /// ones. While its partitions cannot be written that takes long: beyond its share of half the allowance it leaves a
+    /// quarter to others.
+    pub fn may_keep(&self, kept: u64, bytes: u64, lanes: u16) -> bool {
+        let within = |held: u64, most| held.saturating_add(bytes) <= most;
+        within(kept, self.limit / 2 / u64::from(lanes.max(1))) || within(self.held(), self.limit / 4 * 3)
     }
 
     /// The allowance in bytes.
@@ -81,6 +89,16 @@ mod tests {
         assert_eq!(memory.held(), 110, "a lane's first frame always fits");
         drop((lease, first));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_lane_that_keeps_frames_leaves_memory_to_the_others() {
+        let memory = DecodeMemory::new(800);
+        let kept = memory.take(600).expect("fits");
+        assert!(memory.may_keep(50, 50, 4), "within its share of 100");
+        assert!(!memory.may_keep(600, 1, 4), "a quarter is for others");
+        drop(kept);
+        assert!(memory.may_keep(500, 600, 4) && !memory.may_keep(500, 601, 4), "no other lane needs it");
     }
 
     #[test]

@@ -203,18 +203,20 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let Some(frame) = inbox.peek() else { return Ok(None) };
         let memory = &self.parts.memory;
         let raw = frame.header().raw_len as u64;
+        let has_state = frame.header().codec_id == id::STATE;
+        let may_keep = || memory.may_keep(inbox.kept(), raw, stored.terms.classes.lanes());
+        if has_state && !draft.leases.is_empty() && !may_keep() {
+            return Ok(None);
+        }
         let lease = match memory.take(raw) {
             Some(lease) => lease,
             None if draft.leases.is_empty() => memory.take_first(raw),
             None => return Ok(None),
         };
-        let has_state = frame.header().codec_id == id::STATE;
-        if let Some(bound) = stored.terms.state.filter(|_| has_state && remembered.is_none()) {
-            // The bounds of all lanes leave half of the memory to decoded frames.
-            *remembered = Some(memory.take_first(bound.bytes() as u64));
-        }
         let decoded = Decoded { frame: Arc::new(decoder.decode(frame)?), lease: Arc::new(lease) };
         if has_state {
+            // The bounds of all lanes leave half of the memory to decoded frames.
+            remembered.get_or_insert_with(|| memory.take_first(decoder.bytes() as u64));
             inbox.keep(decoded.clone());
         }
         Ok(Some(decoded))

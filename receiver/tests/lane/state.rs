@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use receiver::{CarriedTopics, Lane, LaneError, Terms};
+use receiver::{CarriedTopics, DecodeMemory, Lane, LaneError, Terms};
 use wire::compress::{Codec, id};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::frame::{FrameBuilder, FrameHead, Headers, IntactFrame, Job, Library, RecordRef, Shaper, StateBound};
@@ -11,7 +11,7 @@ use wire::lanes::ClassTable;
 use wire::limits::STATE_EXCESS_MAX;
 
 use crate::offers::{key, offered, stored, target_name};
-use crate::willing::{LANE, Step, Willing, lane, terms};
+use crate::willing::{LANE, Step, Willing, lane_within, terms};
 
 /// Bound of the states.
 fn bound() -> Option<StateBound> {
@@ -20,8 +20,13 @@ fn bound() -> Option<StateBound> {
 
 /// A lane that two partitions have joined, as slots 0 and 1, in a session with this state.
 fn joined(state: Option<StateBound>) -> (Lane<Willing>, Epoch) {
-    let mut lane = lane(vec![stored("one", None), stored("three", None)]);
-    let terms = Terms { state, ..(*terms(ClassTable::new(1))).clone() };
+    joined_within(state, 1, &DecodeMemory::new(1 << 20))
+}
+
+/// The same for one of `lanes` lanes, which decode within this memory.
+fn joined_within(state: Option<StateBound>, lanes: u16, memory: &Arc<DecodeMemory>) -> (Lane<Willing>, Epoch) {
+    let mut lane = lane_within(&Willing::with(vec![stored("one", None), stored("three", None)]), Arc::clone(memory));
+    let terms = Terms { state, ..(*terms(ClassTable::new(lanes))).clone() };
     let epoch = lane.open(Arc::new(terms), Arc::new(CarriedTopics::new(1))).unwrap();
     lane.at(epoch).unwrap().handle_offer(offered(0, "one", None)).unwrap();
     lane.at(epoch).unwrap().handle_offer(offered(1, "three", None)).unwrap();
@@ -64,8 +69,14 @@ impl Sender {
     }
 
     fn next(&mut self) -> IntactFrame {
-        (0..2).for_each(|slot| push(&mut self.builder, slot, self.offset));
-        self.offset += 1;
+        self.frame(1)
+    }
+
+    /// Returns a frame with so many records of each slot.
+    fn frame(&mut self, records: i64) -> IntactFrame {
+        let offsets = self.offset..self.offset + records;
+        (0..2).for_each(|slot| offsets.clone().for_each(|offset| push(&mut self.builder, slot, offset)));
+        self.offset = offsets.end;
         let head = FrameHead { lane: LANE, epoch: self.epoch, sequence: Sequence(self.sequence) };
         self.sequence += 1;
         self.shaper.allow_excess(STATE_EXCESS_MAX as u64);
@@ -139,6 +150,27 @@ fn no_record_of_a_frame_is_used_that_does_not_fit_the_state() {
     };
     assert_eq!(sequence, Sequence(1));
     ensure_appended(&mut lane, "three", 6);
+}
+
+#[test]
+fn a_lane_in_trouble_leaves_decode_memory_to_the_others() {
+    let memory = DecodeMemory::new(2 << 20);
+    let (mut lane, epoch) = joined_within(bound(), 8, &memory);
+    let mut sender = Sender::new(epoch);
+    let raw: usize = std::iter::repeat_with(|| {
+        let frame = sender.frame(40);
+        let raw = frame.header().raw_len;
+        lane.handle_frame(frame).unwrap();
+        raw
+    })
+    .take(150)
+    .sum();
+    assert!(raw > 600 << 10, "{raw} bytes are enough for more than three quarters");
+    lane.target_mut().unwritable =
+        vec![receiver::Unwritable { partition: key(&target_name("one")), reason: "no leader".to_owned() }];
+    lane.step().unwrap_err();
+    let held = memory.held();
+    assert!((1 << 20..=3 << 19).contains(&held), "{held} bytes");
 }
 
 #[test]

@@ -46,6 +46,13 @@ pub(crate) struct Willing {
 }
 
 impl Willing {
+    /// A target that has these entries.
+    pub(crate) fn with(entries: Vec<StateEntry>) -> Self {
+        let target = Self::default();
+        target.stored.lock().unwrap().extend(entries);
+        target
+    }
+
     /// Number of fences by this target and its clones.
     pub(crate) fn fences(&self) -> u32 {
         self.fences.load(Ordering::Relaxed)
@@ -94,14 +101,17 @@ impl Step for Lane<Willing> {
 
 /// A lane with a target that has these entries. It is not open yet.
 pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
-    let target = Willing::default();
-    target.stored.lock().unwrap().extend(entries);
-    lane_on(&target)
+    lane_on(&Willing::with(entries))
 }
 
 /// A lane with a clone of this target. It is not open yet.
 pub(crate) fn lane_on(target: &Willing) -> Lane<Willing> {
-    Lane::new(LANE, Holder(rand::random()), target.clone(), DecodeMemory::new(1 << 20))
+    lane_within(target, DecodeMemory::new(1 << 20))
+}
+
+/// A lane with a clone of this target that decodes within this memory. It is not open yet.
+pub(crate) fn lane_within(target: &Willing, memory: Arc<DecodeMemory>) -> Lane<Willing> {
+    Lane::new(LANE, Holder(rand::random()), target.clone(), memory)
 }
 
 /// Terms of a session with these classes.

@@ -305,6 +305,7 @@ mod tests {
             peer_clock: PeerClockStatus { ahead_seconds: Some(0.0), within_seconds: Some(0.0) },
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
+            frame_state_bytes: Some(1),
             lag_records: Some(3),
             consumer_groups: GroupsStatus {
                 matched: Some(1),

@@ -83,6 +83,8 @@ pub struct Status {
     pub credit_used_bytes: Option<u64>,
     /// Credit that the receiver grants in all, in bytes, in a session.
     pub credit_bytes: Option<u64>,
+    /// [Frame state](../bytes.md#frame-state) that each lane may have, in bytes; `null` if no frame refers to others.
+    pub frame_state_bytes: Option<u64>,
     /// Source high watermarks less positions, holes included; a partition that never joined counts from where it begins.
     /// `null` while one is unknown, and 10 s after the source last answered.
     pub lag_records: Option<u64>,

@@ -184,6 +184,7 @@ impl Report {
             by_channel: published.channels.iter().enumerate().map(|(n, place)| ChannelStatus::of(n, place)).collect(),
             credit_used_bytes: credit.map(|credit| credit.used),
             credit_bytes: credit.map(|credit| credit.total),
+            frame_state_bytes: published.frame_state.map(|bound| bound.bytes() as u64),
             totals: published.totals(),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             unacked_seconds: moment.unacked().map(|unacked| unacked.as_secs_f64()),

@@ -9,7 +9,10 @@ use crate::stream::{Layout, Memory, Parents, Predictor, Scratch, inverse};
 use crate::template::START;
 use crate::varint::{Reader, put, put_len, zigzag};
 
-/// What is charged for a node besides its segment, and for a successor.
+/// What is charged for a stream besides its nodes, columns and tables; for each column that its nodes could have, described
+/// or not; for a node besides its segment; and for a successor.
+const STREAM_WEIGHT: usize = 1024;
+const PLACE_WEIGHT: usize = 16;
 const NODE_WEIGHT: usize = 320;
 const SUCCESSOR_WEIGHT: usize = 16;
 /// Place of a choice's predictor in the byte of its layout.
@@ -109,7 +112,7 @@ impl KnownNodes {
                 + node.successors.len() * SUCCESSOR_WEIGHT
                 + node.memory.table_bytes()
         };
-        self.nodes.iter().map(of).sum()
+        STREAM_WEIGHT + self.columns() * PLACE_WEIGHT + self.nodes.iter().map(of).sum::<usize>()
     }
 
     /// Bytes of the tables.

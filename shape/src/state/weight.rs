@@ -1,5 +1,7 @@
 //! What is charged for a stream, and what it forgets when it is too much. Both ends charge and forget the same.
 
+use std::cmp::Reverse;
+
 use super::nodes::KnownNodes;
 use crate::limits::{TEXT_BYTES_MAX, TEXTS_MAX};
 use crate::stream::Memory;
@@ -55,13 +57,17 @@ pub(super) fn trim<C: Known>(
         }
     }
     let mut weight = weight(nodes, columns);
-    while weight > most {
-        let mut heaviest = (0, None);
-        for (number, column) in columns.iter().enumerate() {
-            let texts = column.as_ref().map_or(0, |column| texts_weight(&**column));
-            heaviest = if texts > heaviest.0 { (texts, Some(number)) } else { heaviest };
+    if weight <= most {
+        return weight;
+    }
+    let texts = |column: &Option<Box<C>>| column.as_ref().map_or(0, |column| texts_weight(&**column));
+    let mut heaviest: Vec<_> = columns.iter().map(texts).enumerate().filter(|(_, texts)| *texts > 0).collect();
+    // The sort is stable: the first of equals is forgotten first.
+    heaviest.sort_by_key(|(_, texts)| Reverse(*texts));
+    for (number, texts) in heaviest {
+        if weight <= most {
+            break;
         }
-        let (texts, Some(number)) = heaviest else { break };
         if let Some(column) = &mut columns[number] {
             forget(number, column);
         }

@@ -3,7 +3,7 @@
 use shape::DecoderState;
 
 use super::state_bound::StateBound;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, ensure};
 
 /// State of the frames of an epoch, once one of them has begun it.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ impl Remembered {
         self.present.as_ref().map_or(0, |(bound, _)| bound.bytes())
     }
 
-    /// Returns the state with the bound that a frame states.
+    /// Returns the state with the bound that a frame states, which is the same for all frames of an epoch.
     pub(super) fn state(&mut self, bound: u8) -> Result<&mut DecoderState, DecodeError> {
         let bound = StateBound::read(bound, self.most)?;
-        let present = self.present.take().filter(|(present, _)| *present == bound);
-        let begun = || (bound, DecoderState::new(bound.bytes()));
-        Ok(&mut self.present.insert(present.unwrap_or_else(begun)).1)
+        let (present, state) = self.present.get_or_insert_with(|| (bound, DecoderState::new(bound.bytes())));
+        ensure(*present == bound, "a state has the same bound in all frames of an epoch")?;
+        Ok(state)
     }
 }
