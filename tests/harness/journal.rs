@@ -368,17 +368,35 @@ pub fn leave_open(cluster: &Cluster, topic: &str) -> Result<BaseProducer> {
 
 /// Writes these records to one partition, in order, and waits for the acknowledgements.
 pub fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<Journal> {
-    let producer = Load::new(topic, 1).producer(cluster)?;
-    for record in records {
-        send(&producer, topic, partition, record)?;
+    TopicWriter::connect(cluster, topic)?.write(partition, records)
+}
+
+/// Producer of one topic that is used again and again: connecting takes longer than writing a few records.
+pub struct TopicWriter {
+    topic: String,
+    producer: BaseProducer<Notes>,
+}
+
+impl TopicWriter {
+    /// Makes a producer; it connects with its first record.
+    pub fn connect(cluster: &Cluster, topic: &str) -> Result<Self> {
+        Ok(Self { topic: topic.to_owned(), producer: Load::new(topic, 1).producer(cluster)? })
     }
-    producer.flush(PATIENCE)?;
-    if let Some(error) = producer.context().take_refused() {
-        bail!("{topic}/{partition} refused a record: {error}");
+
+    /// Writes these records to one partition, in order, and waits for the acknowledgements.
+    pub fn write(&self, partition: i32, records: &[Record]) -> Result<Journal> {
+        let Self { topic, producer } = self;
+        for record in records {
+            send(producer, topic, partition, record)?;
+        }
+        producer.flush(PATIENCE)?;
+        if let Some(error) = producer.context().take_refused() {
+            bail!("{topic}/{partition} refused a record: {error}");
+        }
+        let mut journal = Journal::default();
+        for (partition, entry) in producer.context().take() {
+            journal.written.add(topic, partition, entry);
+        }
+        Ok(journal)
     }
-    let mut journal = Journal::default();
-    for (partition, entry) in producer.context().take() {
-        journal.written.add(topic, partition, entry);
-    }
-    Ok(journal)
 }

@@ -132,12 +132,13 @@ fn a_trickle_needs_half_of_the_bytes_with_state() -> Result<()> {
         let ends = files.start()?;
         links.push((files, ends, format!("{name}.{{topic}}")));
     }
+    let writer = journal::TopicWriter::connect(&pair.source, &topic)?;
     let mut written = record::Contents::default();
     let mut sent = Vec::new();
     for number in 0..TRICKLE {
         let records = [trickling(number)];
         let partition = (number % i64::from(PARTITIONS)) as i32;
-        written.merge(&journal::write(&pair.source, &topic, partition, &records)?.written);
+        written.merge(&writer.write(partition, &records)?.written);
         if number == KNOWN_FROM || number == TRICKLE - 1 {
             for (_, _, rename) in &links {
                 verify::wait_until_delivered(&written, &pair.target, rename, DELIVERED)?;
@@ -183,6 +184,7 @@ fn kills_of_both_ends_lose_and_double_nothing_with_state() -> Result<()> {
     let mut files = LinkFiles::new(&topics::unique("state-kills"), &pair.source, &pair.target, &[&topic])?;
     files.sender.set("wan", "compression", "\"shape\"");
     let (mut receiver, mut sender) = files.start()?;
+    let writer = journal::TopicWriter::connect(&pair.source, &topic)?;
     let mut written = record::Contents::default();
     let mut number = 0;
     for round in 0..6 {
@@ -190,7 +192,7 @@ fn kills_of_both_ends_lose_and_double_nothing_with_state() -> Result<()> {
             let records: Vec<_> = (number..number + 1 + number % 5).map(trickling).collect();
             number += records.len() as i64;
             let partition = (number % i64::from(PARTITIONS)) as i32;
-            written.merge(&journal::write(&pair.source, &topic, partition, &records)?.written);
+            written.merge(&writer.write(partition, &records)?.written);
         }
         // Half of the rounds in the middle of what was written last.
         if round % 2 == 0 {
