@@ -239,7 +239,7 @@ fn start() -> String {
 
 /// Moves Kafka topics between data centres at the speed of the line, exactly once
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, long_about = ABOUT, after_long_help = start(), after_help = "`--help` says more")]
+#[command(name = "causeway", version, max_term_width = 100, long_about = ABOUT, after_long_help = start(), after_help = "`--help` says more")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

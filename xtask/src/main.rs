@@ -32,11 +32,12 @@ cargo xtask check [--fast] [--system-kafka] [--rounds N]
 cargo xtask asan
     run only the tests of the librdkafka shim under AddressSanitizer
 
-cargo xtask package [--program FILE] [--out DIR]
+cargo xtask package [--program FILE] [--out DIR | --check]
     make a Debian package: the program, systemd services, manual pages and completions
 
     --program FILE  pack this program (default: one that is built for release)
     --out DIR       directory of the package (default: target/package)
+    --check         make it twice and compare, install it below a directory, run it, and have systemd verify the services
 
 cargo xtask tidy [--places] [--tree DIR]
     check the rules that need no compiler, and print a table of the tree in numbers with the limit of each

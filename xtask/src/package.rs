@@ -53,6 +53,8 @@ pub(crate) struct Options {
     program: Option<PathBuf>,
     /// Directory of the package.
     out: Option<PathBuf>,
+    /// Check a package of the program in place of keeping one.
+    checks: bool,
 }
 
 impl Options {
@@ -61,6 +63,10 @@ impl Options {
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             let value = match argument {
+                "--check" => {
+                    options.checks = true;
+                    continue;
+                }
                 "--program" => &mut options.program,
                 "--out" => &mut options.out,
                 other => bail!("unknown option {other}; see cargo xtask --help"),
@@ -83,6 +89,9 @@ pub(crate) fn run(options: Options, built: &Path) -> Result<()> {
             built.join("release/causeway")
         }
     };
+    if options.checks {
+        return check(&program, built);
+    }
     let out = options.out.unwrap_or_else(|| built.join("package"));
     let package = make(&program, &out, Effort::Most)?;
     let sum = printed(Command::new("sha256sum").arg(package.file_name().context("a name")?).current_dir(&out))?;
@@ -279,7 +288,8 @@ mod tests {
     #[test]
     fn options_are_parsed_or_refused() {
         let parsed = Options::parse(&["--program", "a", "--out", "b"]).unwrap();
-        assert_eq!(parsed, Options { program: Some("a".into()), out: Some("b".into()) });
+        assert_eq!(parsed, Options { program: Some("a".into()), out: Some("b".into()), checks: false });
+        assert!(Options::parse(&["--check"]).unwrap().checks);
         assert!(Options::parse(&["--program"]).is_err() && Options::parse(&["--rpm"]).is_err());
     }
 
