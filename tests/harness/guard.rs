@@ -16,10 +16,11 @@ use anyhow::{Context, Result};
 
 use crate::wait::until_ok;
 
-/// Shell script: `$1` is the log, the rest is the command. Exits with the child's code, or 128 + n after signal n.
+/// Shell script: `$1` is the log, `$2` is `family` to end the child's children too, the rest is the command. Exits with
+/// the child's code, or 128 + n after signal n.
 const SUPERVISOR: &str = r#"
 exec 3<&0 </dev/null
-log=$1; shift
+log=$1; ends=$2; shift 2
 "$@" 3<&- >>"$log" 2>&1 &
 child=$!
 ( while read -r signal; do kill -s "$signal" "$child"; done; kill -s KILL "$child" ) <&3 3<&- >/dev/null 2>&1 &
@@ -29,6 +30,7 @@ echo "$child"
 exec >&- 2>&-
 wait "$child"; code=$?
 kill -s KILL "$watcher"; wait "$watcher"
+if [ "$ends" = family ]; then echo "ended with code $code" >>"$log"; kill -s KILL 0; fi
 exit "$code"
 "#;
 
@@ -75,8 +77,18 @@ impl Guarded {
     /// Starts `command`, of which the program, arguments, environment and directory are used, and appends its output to
     /// `log`.
     pub fn spawn(command: &Command, log: &Path) -> Result<Self> {
+        Self::spawn_that_ends(command, log, "child")
+    }
+
+    /// Starts `command` as [`Self::spawn`]. When it ends, every process that it started is killed, unless that left the
+    /// process group. Its exit code is only in the log: the shell that knows it is killed too.
+    pub fn spawn_family(command: &Command, log: &Path) -> Result<Self> {
+        Self::spawn_that_ends(command, log, "family")
+    }
+
+    fn spawn_that_ends(command: &Command, log: &Path, ends: &str) -> Result<Self> {
         let mut shell = Command::new("sh");
-        shell.args(["-c", SUPERVISOR, "causeway-test-guard"]).arg(log);
+        shell.args(["-c", SUPERVISOR, "causeway-test-guard"]).arg(log).arg(ends);
         shell.arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
@@ -147,6 +159,8 @@ pub fn log_tail(log: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::ensure;
+
     use super::*;
     use crate::scratch::Scratch;
 
@@ -178,6 +192,23 @@ mod tests {
         child.kill();
         assert_eq!(child.exit_code()?, Some(137));
         Ok(())
+    }
+
+    #[test]
+    fn a_family_ends_with_its_parent() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; wait"]);
+        let child = Guarded::spawn_family(&command, &scratch.path().join("log"))?;
+        let sleeper = until_ok("the grandchild", SOON, || {
+            let log = child.log_tail();
+            Ok(log.lines().last().and_then(|pid| pid.parse::<u32>().ok()))
+        })?;
+        // A grandchild whose exit code no one reads stays as a zombie, without a command line.
+        let runs = || fs::read(format!("/proc/{sleeper}/cmdline")).is_ok_and(|command| !command.is_empty());
+        ensure!(runs(), "the grandchild runs");
+        drop(child);
+        until_ok("the grandchild to end", SOON, || Ok((!runs()).then_some(())))
     }
 
     #[test]

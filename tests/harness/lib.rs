@@ -15,6 +15,7 @@
 //! - [`command`]: commands that end by themselves; [`halts`]: those about halted partitions
 //! - [`reader`]: a stock consumer; [`raw`]: records that stock clients cannot write or read
 //! - [`prometheus`]: a real Prometheus that scrapes the processes
+//! - [`browser`]: a real Chromium that shows their pages
 //! - [`latency`]: latency of records from one cluster to the other
 //! - [`verify`]: comparison of journal and target: lost, doubled, reordered, changed
 //! - [`guard`] and [`scratch`]: processes and files that never outlive the test process
@@ -24,6 +25,7 @@
 
 pub mod admin;
 pub mod broker;
+pub mod browser;
 pub mod cluster;
 pub mod command;
 pub mod compaction;

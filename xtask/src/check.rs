@@ -15,6 +15,8 @@ use crate::{asan, deny, java, package, suite, tidy};
 const BACKTRACES_OF_ERRORS: &str = "RUST_LIB_BACKTRACE";
 /// Names of test binaries that need real Kafka begin with this.
 const KAFKA: &str = "kafka";
+/// Variable that leaves out the tests with a browser.
+const NO_BROWSER: &str = "CAUSEWAY_TEST_NO_BROWSER";
 /// The test binary of the attacks, which needs real Kafka too.
 const ATTACKS: &str = "hostile";
 
@@ -106,6 +108,9 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.take("short bench", || run_command(&mut short_bench()?))?;
     } else {
         steps.note("short bench: NOT RUN, it needs root and /dev/net/tun".to_owned());
+    }
+    if std::env::var_os(NO_BROWSER).is_some() {
+        steps.note(format!("tests of the page in a browser: NOT RUN, {NO_BROWSER} is set"));
     }
     for (step, tests) in [("real Kafka", kafka_tests.as_str()), ("attacks", ATTACKS)] {
         let mut alone = Vec::new();
