@@ -378,9 +378,9 @@ pub(crate) struct Status {
 /// Arguments of `causeway resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resume {
-    /// Partition of the source, such as orders/3, or a whole topic, such as orders
+    /// Partitions of the source, such as orders/3, or whole topics, such as orders
     #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope, required_unless_present = "all")]
-    pub(crate) what: Option<Scope>,
+    pub(crate) what: Vec<Scope>,
     /// Resume every partition that is halted for this reason, such as record-rejected
     #[arg(long, value_name = "REASON", conflicts_with_all = ["what", "from"])]
     pub(crate) all: Option<String>,
@@ -486,9 +486,9 @@ pub(crate) struct Rate {
 /// Arguments of `causeway adopt`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adopt {
-    /// Topic of the source, or one partition of it, such as orders/3
-    #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope)]
-    pub(crate) what: Scope,
+    /// Topics of the source, or single partitions, such as orders/3
+    #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope, required = true)]
+    pub(crate) what: Vec<Scope>,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
 }

@@ -4,13 +4,16 @@
 
 mod acls;
 mod admin;
+mod answers;
 mod args;
 mod bytes;
 mod check;
 mod example;
 mod exit;
 mod failover;
+mod history;
 mod manual;
+mod page;
 mod process;
 mod rate;
 mod receive;

@@ -15,8 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
+use crate::page::{Page, Shown};
 use crate::reload::Reloader;
 use crate::role;
+
+pub(crate) use crate::answers::Answers;
 
 /// The longest drain. A longer one is cut off: that costs time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
@@ -41,12 +44,9 @@ pub(crate) trait Process: Configuration {
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure>;
 }
 
-/// The answers of a process on its admin port, from its report.
-pub(crate) struct Answers<R>(pub(crate) Arc<R>);
-
 pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure>
 where
-    Answers<P::Report>: Admin,
+    Answers<P::Report>: Admin + Shown,
 {
     let config: P = role::load(file)?;
     let logging = config.process().log.start().map_err(Failure::config)?;
@@ -65,7 +65,10 @@ where
     let metrics = Arc::new(P::METRICS(Arc::clone(&report)));
     let work = P::work(live, &properties, Arc::clone(&report), shutdown.clone())?;
     if let Some(listener) = listener {
-        answer(listener, Views { admin: Arc::new(Answers(report)), metrics, reload }, access, shutdown)?;
+        let page = Arc::new(Page::new(Arc::clone(&report), file));
+        let history = Arc::clone(&page).keep_history();
+        let views = Views { admin: Arc::new(Answers(report)), page, metrics, reload };
+        answer(listener, history, views, access, shutdown)?;
     }
     let result = runtime.block_on(work);
     runtime.shutdown_background();
@@ -88,13 +91,21 @@ fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// Serves the admin port on its own thread: packets do not wait while the status of 2,000 partitions is written.
-fn answer(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: Shutdown) -> Result<(), Failure> {
+/// `history` samples what the page shows.
+fn answer(
+    listener: TcpListener,
+    history: impl Future<Output = ()> + Send + 'static,
+    views: Views,
+    access: Arc<Access>,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     listener.set_nonblocking(true).map_err(Failure::failed)?;
     let listener = {
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?
     };
+    runtime.spawn(history);
     let serve = move || runtime.block_on(service::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop).map_err(Failure::failed)
 }

@@ -17,27 +17,43 @@ pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
         None if arguments.skip => ResumeAction::Skip,
         None => ResumeAction::Here,
     };
-    let scope = match (arguments.what, arguments.all) {
-        (Some(what), _) => what,
-        (None, Some(all)) => Scope::Reason { all },
-        (None, None) => return Err(Failure::Config("name a partition, a topic, or --all REASON".to_owned())),
+    let scopes = match arguments.all {
+        Some(all) => vec![Scope::Reason { all }],
+        None => arguments.what,
     };
-    let request = Request { scope, action };
-    request.validate().map_err(Failure::Config)?;
-    resume(&arguments.admin, &request)
+    if scopes.len() > 1 && arguments.from.is_some() {
+        return Err(Failure::Config("a position is that of one partition: name only one".to_owned()));
+    }
+    resume(&arguments.admin, scopes, action)
 }
 
-/// Asks the sender to resume every partition of a topic that is halted because of its target topic.
+/// Asks the sender to resume partitions that are halted because of their target topic.
 pub(crate) fn adopt(arguments: args::Adopt) -> Result<(), Failure> {
-    resume(&arguments.admin, &Request { scope: arguments.what, action: ResumeAction::Adopt })
+    resume(&arguments.admin, arguments.what, ResumeAction::Adopt)
 }
 
-/// Asks the sender to drop the positions of each topic. Continues after a refusal, and fails at the end.
+fn resume(options: &AdminOptions, scopes: Vec<Scope>, action: ResumeAction) -> Result<(), Failure> {
+    let requests: Vec<_> = scopes.into_iter().map(|scope| Request { scope, action }).collect();
+    requests.iter().try_for_each(Request::validate).map_err(Failure::Config)?;
+    ask_each(options, "resume", requests)
+}
+
+/// Asks the sender to drop the positions of each topic.
 pub(crate) fn forget(arguments: args::Forget) -> Result<(), Failure> {
-    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
+    let requests = arguments.topics.into_iter().map(|topic| serde_json::json!({ "topic": topic }));
+    ask_each(&arguments.admin, "forget", requests)
+}
+
+/// Makes each request and prints its answer. Continues after a refusal, and fails at the end.
+fn ask_each<R: serde::Serialize>(
+    options: &AdminOptions,
+    endpoint: &str,
+    requests: impl IntoIterator<Item = R>,
+) -> Result<(), Failure> {
+    let port = AdminPort::new(options, admin::SENDER, TIMEOUT)?;
     let mut result = Ok(());
-    for topic in arguments.topics {
-        match port.post("forget", &serde_json::json!({ "topic": topic })) {
+    for request in requests {
+        match port.post(endpoint, &request) {
             Ok(sentence) => println!("{sentence}"),
             Err(refused) if result.is_ok() => result = Err(refused),
             Err(refused) => eprintln!("{refused}"),
@@ -51,11 +67,5 @@ pub(crate) fn jumps(options: &AdminOptions) -> Result<(), Failure> {
     let body = AdminPort::new(options, admin::RECEIVER, TIMEOUT)?.get("jumps")?;
     let jumps: Vec<serde_json::Value> = serde_json::from_str(&body).map_err(Failure::failed)?;
     jumps.iter().for_each(|jump| println!("{jump}"));
-    Ok(())
-}
-
-fn resume(options: &AdminOptions, request: &Request) -> Result<(), Failure> {
-    let port = AdminPort::new(options, admin::SENDER, TIMEOUT)?;
-    println!("{}", port.post("resume", request)?);
     Ok(())
 }

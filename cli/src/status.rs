@@ -2,7 +2,9 @@
 
 mod acls;
 mod foreign_writes;
+pub(crate) mod lifts;
 mod promotion;
+pub(crate) mod sentences;
 mod table;
 
 use std::io::{IsTerminal, Write};

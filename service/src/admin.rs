@@ -1,4 +1,4 @@
-//! The admin port: health, metrics, status and commands over HTTP, by the table `ENDPOINTS`.
+//! The admin port: health, metrics, status and commands over HTTP, by the table `ENDPOINTS`, and a page for people.
 //!
 //! The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token. A process
 //! that cannot answer says why with 409. A web page that is open on this machine gets no answer, whichever name its server
@@ -7,6 +7,8 @@
 
 pub mod access;
 mod connections;
+mod page;
+mod sessions;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -27,6 +29,7 @@ use toml::de::DeValue;
 use crate::config::{Rejection, Setting};
 use crate::metrics::PROCESS;
 pub use access::{Access, AdminSettings};
+pub use page::Page;
 
 /// Address of the admin port; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +107,8 @@ const FAILOVER_OF_RECEIVER: &str = "this is a sender; a link is promoted by its 
 pub struct Views {
     /// The process that answers.
     pub admin: Arc<dyn Admin>,
+    /// The page for people.
+    pub page: Arc<dyn Page>,
     pub metrics: Arc<Registry>,
     pub reload: Reload,
 }
@@ -147,7 +152,8 @@ const PROBES: [&str; 2] = ["/live", "/ready"];
 
 /// Prints all endpoints in Markdown.
 pub fn reference() -> String {
-    ENDPOINTS.iter().map(|endpoint| format!("- `{}`: {}\n", endpoint.request, endpoint.answer)).collect()
+    let row = |endpoint: &Endpoint| format!("- `{}`: {}\n", endpoint.request, endpoint.answer);
+    "- `GET /`: [a page to look at](page.md)\n".to_owned() + &ENDPOINTS.iter().map(row).collect::<String>()
 }
 
 impl Endpoint {
@@ -169,11 +175,13 @@ impl Setting for Listen {
 
 /// Answers requests on `listener` until `shutdown`, then finishes those in progress, each within 10 s.
 pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: impl Future<Output = ()>) {
+    let page = page::router(views.clone(), Arc::clone(&access));
     let router = ENDPOINTS
         .iter()
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path(), (endpoint.route)()))
         .with_state(views)
-        .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
+        .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise))
+        .merge(page);
     connections::serve(listener, router, access, shutdown).await;
 }
 

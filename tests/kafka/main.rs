@@ -31,6 +31,7 @@ mod monitoring;
 mod offset_map;
 mod open_transactions;
 mod other_links;
+mod page;
 mod quotas;
 mod random_kills;
 mod rebuilt_clusters;

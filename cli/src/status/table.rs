@@ -3,26 +3,30 @@
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
-use sender::{ClassStatus, PartitionStatus, State, TopicStatus};
+use sender::{PartitionStatus, TopicStatus};
 use serde::Deserialize;
 use service::format::{bytes, duration, grouped};
-use service::status::{HaltedPartition, Tally};
+use service::status::HaltedPartition;
 
 use super::acls;
 use super::foreign_writes::foreign_writes;
 use super::promotion::promotion;
+use super::sentences::{
+    KeepingUp, backlog, class_compression, groups_read, known, named, problems, promised, remedies, sender_state,
+    states,
+};
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("sender of {link} {process}"));
-    page.line("keeping up", &keeping_up(status));
+    page.line("keeping up", &KeepingUp::of(status).sentence);
     page.line("limited by", status.limited_by.sentence());
     page.line("state", &sender_state(status));
     page.list("problems", "none", problems(status));
     page.list("action", "none needed", remedies(status));
     page.line("rate", &crate::rate::sentence(&status.rate));
-    page.line("backlog", &backlog(&status.forecast));
+    page.line("backlog", &backlog(status));
     page.line("sent", &sent(status));
     page.lines("compression", &compression(status));
     if status.channels_wanted > 0 {
@@ -71,19 +75,6 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     page.0
 }
 
-/// The part of the rate that a class is guaranteed, and its ceiling.
-fn promised(class: &ClassStatus) -> String {
-    let share = match (class.strict, class.share_percent) {
-        (true, _) => "strict".to_owned(),
-        (false, Some(percent)) => format!("{percent} %"),
-        (false, None) => "the rest".to_owned(),
-    };
-    match class.ceiling_bytes_per_second {
-        Some(ceiling) => format!("{share}, at most {}/s", bytes(ceiling)),
-        None => share,
-    }
-}
-
 /// The topics of a sender. Those with the most lag come last, where a long list ends on the screen.
 pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
     let mut page = Page::headed(format!("{} topics of the sender at {address}", topics.len()));
@@ -122,10 +113,6 @@ pub(super) fn partitions(address: &str, topic: &str, partitions: &[PartitionStat
         halted.iter().for_each(|words| page.line("", words));
     }
     page.0
-}
-
-fn known(number: Option<u64>) -> String {
-    number.map_or_else(|| "?".to_owned(), grouped)
 }
 
 pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
@@ -225,120 +212,6 @@ pub(super) fn groups(address: &str, groups: &[Group]) -> String {
     page.0
 }
 
-/// The states of offsets and their numbers, without those that no offset has.
-fn states(offsets: &Tally) -> String {
-    let counts = offsets.counts();
-    let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).collect();
-    let words: Vec<_> = some.iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
-    if words.is_empty() { "no offsets".to_owned() } else { words.join(", ") }
-}
-
-fn groups_read(groups: &sender::GroupsStatus) -> String {
-    let (Some(matched), Some(offsets), Some(age)) = (groups.matched, groups.offsets, groups.age_seconds) else {
-        return "unknown: they have not been read yet".to_owned();
-    };
-    let missing = match groups.unmatched.len() {
-        0 => String::new(),
-        count => format!("; {count} of `groups.include` missing, such as {}", groups.unmatched[0]),
-    };
-    format!("{matched} with {} offsets, read {} ago{missing}", grouped(offsets as u64), duration(age))
-}
-
-fn keeping_up(status: &sender::Status) -> String {
-    match (status.lag_records, &status.state) {
-        (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
-        (None, _) => match status.lag_age_seconds {
-            Some(age) if age > 10.0 => format!("unknown: the source has not answered for {}", duration(age)),
-            Some(_) => format!("unknown: {}", unknown_partitions(status)),
-            None => "unknown: the source was not asked yet".to_owned(),
-        },
-        (Some(0), State::Active) => format!("yes: the target has everything{}", stuck(status)),
-        (Some(0), _) => "unknown: no session with the receiver; no record waits at the source".to_owned(),
-        (Some(1), _) => format!("1 record behind{}", stuck(status)),
-        (Some(lag), _) => format!("{} records behind{}", grouped(lag), stuck(status)),
-    }
-}
-
-/// Reason why the lag of some partitions is unknown.
-fn unknown_partitions(status: &sender::Status) -> String {
-    let count = |count: usize, words: &str| {
-        let partitions = if count == 1 { "partition" } else { "partitions" };
-        (count > 0).then(|| format!("{count} {partitions} {words}"))
-    };
-    let joining = status.lag_unknown_partitions.saturating_sub(status.waiting_at_source);
-    let waiting = count(status.waiting_at_source, "waiting for the source");
-    let joining = count(joining, "not joined");
-    let reasons: Vec<_> = waiting.into_iter().chain(joining).collect();
-    if reasons.is_empty() { "not every partition has joined".to_owned() } else { reasons.join(", ") }
-}
-
-/// Number of partitions that are not carried, behind the lag, which they are part of.
-fn stuck(status: &sender::Status) -> String {
-    let words = [(status.halted.len(), "halted"), (status.waiting_at_source + status.waiting_at_target, "waiting")];
-    let words = words.into_iter().filter(|(count, _)| *count > 0);
-    let words: Vec<_> = words.map(|(count, word)| format!("{} {word}", grouped(count as u64))).collect();
-    if words.is_empty() { String::new() } else { format!("; partitions: {}", words.join(", ")) }
-}
-
-fn backlog(forecast: &sender::Forecast) -> String {
-    let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
-    let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
-    let size = size.unwrap_or_else(|| "not known".to_owned());
-    let goodput = goodput.unwrap_or_default();
-    let kept = match (forecast.loss_seconds, &forecast.loss_topic) {
-        (Some(seconds), Some(topic)) => format!("; the source keeps it for {} ({topic})", duration(seconds)),
-        _ => String::new(),
-    };
-    let words = match (forecast.drain_seconds, forecast.grows) {
-        (_, true) => format!("{size}, growing: the source writes more than the {goodput} that the target commits"),
-        (Some(seconds), _) if seconds < 1.0 => format!("{size}, {goodput} committed"),
-        (Some(seconds), _) => format!("{size}, {goodput} committed: gone in {}", duration(seconds)),
-        (None, _) if goodput.is_empty() => size,
-        (None, _) => format!("{size}, {goodput} committed"),
-    };
-    words + &kept
-}
-
-fn sender_state(status: &sender::Status) -> String {
-    let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
-    let to = status.receiver.as_deref().unwrap_or("the receiver");
-    match &status.state {
-        State::Starting => "starting: waiting for the source cluster".to_owned(),
-        State::Connecting => "connecting to the receiver".to_owned(),
-        State::Standby { behind } => format!("standby behind {}", named(behind)),
-        State::Active => {
-            let seconds = status.session_seconds.unwrap_or_default();
-            format!("active: sending to {to} for {}{rtt}, session {}", duration(seconds), status.sessions)
-        }
-    }
-}
-
-fn problems(status: &sender::Status) -> Vec<String> {
-    let halts = HaltedPartition::sentences(&status.halted);
-    let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    let held = status.source_transactions_open.iter().map(sender::OpenTransaction::sentence);
-    status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
-}
-
-/// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
-fn remedies(status: &sender::Status) -> Vec<String> {
-    let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
-    let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
-    let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    let deleted = (!status.deleted_topics.is_empty()).then(|| "see docs/troubleshoot.md#source-deleted".to_owned());
-    let waiting = (status.waiting_at_source + status.waiting_at_target > 0).then_some("waiting-partitions");
-    let failing = status.receiver_condition.as_ref().is_some_and(|told| told.lanes_failing > 0);
-    let alerts = waiting.into_iter().chain(failing.then_some("failing-lanes"));
-    halted
-        .chain(alerts.map(|alert| format!("see docs/troubleshoot.md#{alert}")))
-        .chain(deleted)
-        .chain(contested)
-        .collect()
-}
-
 fn sent(status: &sender::Status) -> String {
     let totals = &status.totals;
     let wire = &status.wire;
@@ -358,18 +231,6 @@ fn compression(status: &sender::Status) -> Vec<String> {
     let classes = status.classes.iter().filter(|class| !class.compression.is_empty());
     let is_named = classes.clone().count() > 1;
     classes.map(|class| class_compression(class, is_named)).collect()
-}
-
-fn class_compression(class: &ClassStatus, is_named: bool) -> String {
-    let name = if is_named { format!("{}: ", class.class) } else { String::new() };
-    let codec = format!("{name}{}, {}", class.compression, class.compression_reason.sentence());
-    if class.sent_bytes == 0 {
-        return codec;
-    }
-    let ratio = class.raw_bytes as f64 / class.sent_bytes as f64;
-    let shaped = class.shaped_bytes as f64 * 100.0 / class.raw_bytes.max(1) as f64;
-    let saved = bytes(class.saved_bytes);
-    format!("{codec}: {ratio:.1} B in frames per byte sent, {saved} saved, {shaped:.0} % of the bytes by shapes")
 }
 
 fn path(status: &sender::Status) -> String {
@@ -453,10 +314,6 @@ fn process(address: &str, instance: &str, version: &str) -> String {
     format!("at {address}, instance {}, causeway {version}", named(instance))
 }
 
-fn named(name: &str) -> &str {
-    if name.is_empty() { "(not known yet)" } else { name }
-}
-
 fn opened(epoch: Option<u64>) -> String {
     epoch.map_or_else(|| "closed".to_owned(), |epoch| epoch.to_string())
 }
@@ -491,7 +348,7 @@ mod tests {
         let page = sender("127.0.0.1:7401", &serde_json::from_value(status).unwrap());
         for line in [
             "sender of fra-to-sin at 127.0.0.1:7401, instance fra-1, causeway 0.1.0\n",
-            "  keeping up  1,234,567 records behind; partitions: 2 halted\n",
+            "  keeping up  no: 1,234,567 records behind; partitions: 2 halted\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: see the target and the receiver's log\n",
             "  problems    orders/3 halted, target-not-empty: log end 7\n",
@@ -534,7 +391,7 @@ mod tests {
         let said = |more: serde_json::Value| {
             let mut status = serde_json::json!({ "role": "sender", "link": "a", "state": "active" });
             status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            keeping_up(&serde_json::from_value(status).unwrap())
+            KeepingUp::of(&serde_json::from_value(status).unwrap()).sentence
         };
         let silent = serde_json::json!({ "lag_records": null, "lag_age_seconds": 135.0 });
         assert_eq!(said(silent), "unknown: the source has not answered for 2 min 15 s");
@@ -543,7 +400,7 @@ mod tests {
         let some = serde_json::json!({ "lag_age_seconds": 1.0, "lag_unknown_partitions": 3, "waiting_at_source": 1 });
         assert_eq!(said(some), "unknown: 1 partition waiting for the source, 2 partitions not joined");
         let halted = serde_json::json!({ "lag_records": 100, "waiting_at_target": 1, "halted": [{ "topic": "a" }] });
-        assert_eq!(said(halted), "100 records behind; partitions: 1 halted, 1 waiting");
+        assert_eq!(said(halted), "no: 100 records behind; partitions: 1 halted, 1 waiting");
         assert_eq!(said(serde_json::json!({})), "unknown: the source was not asked yet");
         let lost = serde_json::json!({ "lag_records": 0, "lag_age_seconds": 1.0, "state": "connecting" });
         assert!(said(lost).starts_with("unknown: no session"));

@@ -61,7 +61,7 @@ impl Inbox {
         self.held.get(&self.next).map(|held| &held.frame)
     }
 
-    /// Returns the peeked frame as it was decoded before, if that was kept.
+    /// Returns the peeked frame, decoded before, if that was kept.
     pub fn decoded(&self) -> Option<Decoded> {
         self.held.get(&self.next)?.decoded.clone()
     }

@@ -3,15 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
 use rustls::ServerConfig;
 
 use super::Listen;
+use super::sessions::{LIFETIME, Sessions};
 use crate::config::{Absent, Document, Field, ReadSection, Reported, Table};
+use crate::lock::Lock;
 use crate::private_file;
 use crate::tls::{Credentials, TlsError, expiry};
 
@@ -86,13 +89,30 @@ fn read_token(file: &Path) -> Result<String, String> {
 /// The access rules of the port; a reload renews them.
 pub struct Access {
     is_tls: bool,
+    /// Name of the cookie with a session's id. It has the port: cookies of a host are shared by all its ports.
+    cookie: String,
     now: RwLock<Now>,
+    sessions: Lock<Sessions>,
 }
 
 #[derive(Default)]
 struct Now {
     token: Option<hmac::Key>,
     tls: Option<Arc<ServerConfig>>,
+}
+
+impl Now {
+    fn is_token(&self, shown: &[u8]) -> bool {
+        self.token.as_ref().is_some_and(|token| hmac::verify(token, PROOF, proof(shown).as_ref()).is_ok())
+    }
+
+    /// Returns whether the token is that of `other`.
+    fn has_token_of(&self, other: &Self) -> bool {
+        match (&self.token, &other.token) {
+            (Some(own), Some(other)) => hmac::verify(own, PROOF, hmac::sign(other, PROOF).as_ref()).is_ok(),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
 }
 
 /// The error of a port that cannot be opened as configured.
@@ -108,7 +128,12 @@ pub enum AccessError {
 
 impl Access {
     pub fn new(settings: &AdminSettings, credentials: &Credentials) -> Result<Self, AccessError> {
-        let access = Self { is_tls: settings.is_tls(), now: RwLock::default() };
+        let is_tls = settings.is_tls();
+        // A browser takes a name with this prefix only with `Secure`, and from this host only.
+        let prefix = if is_tls { "__Host-" } else { "" };
+        let port = settings.listen.0.map_or(0, |address| address.port());
+        let cookie = format!("{prefix}causeway-{port}");
+        let access = Self { is_tls, cookie, now: RwLock::default(), sessions: Lock::default() };
         access.renew(settings, credentials)?;
         Ok(access)
     }
@@ -123,7 +148,13 @@ impl Access {
             token: settings.token.as_deref().map(key).transpose()?,
             tls: if self.is_tls { Some(credentials.https()?) } else { None },
         };
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
+        // Under the lock, so that no login by the old token comes between.
+        let mut present = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if !now.has_token_of(&present) {
+            self.sessions.lock().clear();
+        }
+        *present = now;
+        drop(present);
         *expiry::IN_USE.lock() = credentials.expiries();
         Ok(())
     }
@@ -137,17 +168,77 @@ impl Access {
     /// (DNS rebinding), nor one of another origin.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refused> {
         let headers = request.headers();
-        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = &now.token else {
+        if !self.has_token() {
             let host = host(request).filter(is_this_machine).ok_or(Refused::Host)?;
             let own = format!("http://{host}");
-            let is_own = |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes());
-            return headers.get_all(header::ORIGIN).iter().all(is_own).then_some(()).ok_or(Refused::Origin);
-        };
+            return origins_are(headers, &own).then_some(()).ok_or(Refused::Origin);
+        }
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let is_right = shown.is_some_and(|shown| hmac::verify(token, PROOF, proof(shown).as_ref()).is_ok());
-        is_right.then_some(()).ok_or(Refused::Token)
+        shown.is_some_and(|shown| self.is_token(shown)).then_some(()).ok_or(Refused::Token)
     }
+
+    /// Decides whether a request sees the page: as [`Self::check`], or by a session, which only reads.
+    pub(super) fn check_viewer<B>(&self, request: &Request<B>) -> Result<(), Refused> {
+        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        match self.check(request) {
+            Err(Refused::Token) if reads => {
+                let id = self.session(request.headers());
+                let has = id.is_some_and(|id| self.sessions.lock().has(id, Instant::now()));
+                has.then_some(()).ok_or(Refused::Token)
+            }
+            checked => checked,
+        }
+    }
+
+    pub(super) fn has_token(&self) -> bool {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).token.is_some()
+    }
+
+    fn is_token(&self, shown: &[u8]) -> bool {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).is_token(shown)
+    }
+
+    /// Begins a session for a person who shows the token, and returns its cookie.
+    pub(super) fn log_in(&self, token: &str) -> Option<String> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        // The token cannot change before the session is there to be ended with it.
+        let id = now.is_token(token.as_bytes()).then(|| self.sessions.lock().begin(Instant::now()))??;
+        drop(now);
+        Some(self.set_cookie(&id, LIFETIME.as_secs()))
+    }
+
+    /// Ends the session of a request, and returns what makes the browser forget its cookie.
+    pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
+        if let Some(id) = self.session(headers) {
+            self.sessions.lock().end(id);
+        }
+        self.set_cookie("", 0)
+    }
+
+    /// Returns whether a request's `Origin`, if any, is the port that it was sent to.
+    pub(super) fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        host.is_some_and(|host| origins_are(headers, &format!("{scheme}://{host}")))
+    }
+
+    fn set_cookie(&self, id: &str, seconds: u64) -> String {
+        let secure = if self.is_tls { "; Secure" } else { "" };
+        format!("{}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", self.cookie)
+    }
+
+    /// Returns the id of the session that a request's cookies name.
+    fn session<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == self.cookie).map(|(_, id)| id)
+    }
+}
+
+/// Returns whether every `Origin` of a request is `own`.
+fn origins_are(headers: &HeaderMap, own: &str) -> bool {
+    let is_own = |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes());
+    headers.get_all(header::ORIGIN).iter().all(is_own)
 }
 
 /// Reason why a request is refused.

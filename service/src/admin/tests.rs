@@ -60,6 +60,22 @@ impl Admin for TestProcess {
     }
 }
 
+struct TestPage;
+
+impl Page for TestPage {
+    fn document(&self, has_login: bool) -> String {
+        if has_login { "a document, log out" } else { "a document" }.to_owned()
+    }
+
+    fn live(&self, _: bool) -> String {
+        "now".to_owned()
+    }
+
+    fn file(&self, name: &str) -> Option<(&'static str, &'static str)> {
+        (name == "style.css").then_some(("text/css", "a style"))
+    }
+}
+
 struct Port {
     address: SocketAddr,
     caught_up: Arc<AtomicBool>,
@@ -90,7 +106,7 @@ async fn port_for(access: Access) -> Port {
     registry.register("causeway_test", "Counts in a test", counter);
     let process = TestProcess { caught_up: Arc::clone(&caught_up) };
     let reload: Reload = Arc::new(|| Err("memory: no unit".to_owned()));
-    let views = Views { admin: Arc::new(process), metrics: Arc::new(registry), reload };
+    let views = Views { admin: Arc::new(process), page: Arc::new(TestPage), metrics: Arc::new(registry), reload };
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));
     Port { address, caught_up, stop, served }
@@ -216,7 +232,8 @@ fn the_published_endpoints_are_printed_from_the_table() {
         let text = std::fs::read_to_string(docs.join(page)).unwrap();
         let named = text.split('`').filter(|code| code.starts_with("GET /") || code.starts_with("POST /"));
         for request in named {
-            assert!(ENDPOINTS.iter().any(|endpoint| endpoint.request == request), "{page} names {request}");
+            let is_known = ENDPOINTS.iter().any(|endpoint| endpoint.request == request);
+            assert!(is_known || request == "GET /", "{page} names {request}");
         }
     }
 }
@@ -287,6 +304,127 @@ async fn only_requests_to_this_machine_are_answered_without_a_token() {
             }
         }
     }
+}
+
+/// Sends a request with these header lines to a port with the token `0123456789abcdef`.
+async fn ask_page(address: SocketAddr, request: &str, headers: &str, body: &str) -> (String, String) {
+    let length = body.len();
+    let head = format!("{request} HTTP/1.1\r\nhost: a.example:7401\r\ncontent-length: {length}\r\n{headers}\r\n");
+    ask(address, &(head + body)).await
+}
+
+async fn port_with_token(dir: &Path) -> Port {
+    let file = dir.join("token");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    port_for(access(Some(file)).unwrap()).await
+}
+
+const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
+
+#[tokio::test]
+async fn the_page_needs_no_login_where_there_is_no_token() {
+    let port = port().await;
+    let (head, body) = get(port.address, "/").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body == "a document", "{head}");
+    for header in [
+        "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n",
+        "x-content-type-options: nosniff\r\n",
+        "referrer-policy: same-origin\r\n",
+        "cache-control: no-store\r\n",
+    ] {
+        assert!(head.contains(header), "{header}{head}");
+    }
+    assert_eq!(get(port.address, "/page/live").await.1, "now");
+    assert_eq!(get(port.address, "/page/file/style.css").await.1, "a style");
+    assert!(get(port.address, "/page/file/other").await.0.starts_with("HTTP/1.1 404 "));
+    let (head, _) = get(port.address, "/login").await;
+    assert!(head.starts_with("HTTP/1.1 303 ") && head.contains("location: /\r\n"), "{head}");
+    for path in ["/", "/page/live", "/page/file/style.css", "/login"] {
+        let (head, _) = ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n")).await;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{path}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_shows_the_page_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = port_with_token(dir.path()).await;
+    let (head, _) = ask_page(port.address, "GET /", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 303 ") && head.contains("location: /login\r\n"), "{head}");
+    assert!(ask_page(port.address, "GET /page/live", "", "").await.0.starts_with("HTTP/1.1 401 "));
+    let (head, body) = ask_page(port.address, "GET /login", "", "").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("<form method=\"post\" action=\"/login\">"), "{head}");
+    assert_eq!(ask_page(port.address, "GET /page/file/style.css", "", "").await.1, "a style");
+
+    let (head, body) = ask_page(port.address, "POST /login", FORM, "token=0123456789abcdeF").await;
+    assert!(head.starts_with("HTTP/1.1 401 ") && body.contains("not the token of this port"), "{head}");
+    assert!(!head.contains("set-cookie"), "{head}");
+    let (head, _) = ask_page(port.address, "POST /login", FORM, "token=0123456789abcdef").await;
+    assert!(head.starts_with("HTTP/1.1 303 ") && head.contains("location: /\r\n"), "{head}");
+    let set = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    assert!(set.starts_with("causeway-0=") && set.contains("; HttpOnly; SameSite=Strict"), "{set}");
+    assert!(!set.contains("0123456789abcdef"), "{set}");
+    let cookie = format!("cookie: other=1; {}\r\n", set.split(';').next().unwrap());
+
+    assert_eq!(ask_page(port.address, "GET /", &cookie, "").await.1, "a document, log out");
+    assert_eq!(ask_page(port.address, "GET /page/live", &cookie, "").await.1, "now");
+    for Endpoint { request, .. } in ENDPOINTS.iter().filter(|endpoint| !PROBES.contains(&endpoint.path())) {
+        let json = format!("{cookie}content-type: application/json\r\n");
+        let (head, _) = ask_page(port.address, request, &json, r#"{"topic":"orders"}"#).await;
+        assert!(head.starts_with("HTTP/1.1 401 "), "{request}: {head}");
+    }
+    let foreign = format!("{cookie}origin: http://evil.example\r\n");
+    let (head, _) = ask_page(port.address, "POST /logout", &foreign, "").await;
+    assert!(head.starts_with("HTTP/1.1 403 ") && !head.contains("set-cookie"), "{head}");
+    let (head, _) = ask_page(port.address, "POST /logout", &cookie, "").await;
+    assert!(head.starts_with("HTTP/1.1 303 ") && head.contains("Max-Age=0"), "{head}");
+    assert!(ask_page(port.address, "GET /page/live", &cookie, "").await.0.starts_with("HTTP/1.1 401 "));
+}
+
+#[tokio::test]
+async fn a_login_from_another_web_origin_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = port_with_token(dir.path()).await;
+    for (origin, code) in
+        [("http://a.example:7401", 303), ("http://evil.example", 403), ("null", 403), ("http://a.example:7402", 403)]
+    {
+        let headers = format!("{FORM}origin: {origin}\r\n");
+        let (head, _) = ask_page(port.address, "POST /login", &headers, "token=0123456789abcdef").await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {code} ")), "{origin}: {head}");
+    }
+    let long = format!("token={}", "a".repeat(10_000));
+    assert!(ask_page(port.address, "POST /login", FORM, &long).await.0.starts_with("HTTP/1.1 413 "));
+}
+
+#[test]
+fn sessions_end_when_the_token_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let write = |token: &str| {
+        std::fs::write(&file, token).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write("0123456789abcdef\n");
+    let names = ["localhost".to_owned()];
+    pki::init(dir.path(), &pki::Request { link: "a", sender: &names, receiver: &names }).unwrap();
+    let [ca, certificate, key] = ["ca.pem", "sender.pem", "sender.key"].map(|name| dir.path().join(name));
+    let credentials = Credentials::load(&TlsFiles { ca, certificate, key }, End::Client, tls::now()).unwrap();
+    let settings = AdminSettings { listen: Listen(Some("0.0.0.0:7401".parse().unwrap())), token: Some(file.clone()) };
+    let access = Access::new(&settings, &credentials).unwrap();
+    let set = access.log_in("0123456789abcdef").unwrap();
+    assert!(set.starts_with("__Host-causeway-7401=") && set.ends_with("; Secure"), "{set}");
+    let sees = |access: &Access| {
+        let cookie = set.split(';').next().unwrap();
+        let request = axum::http::Request::get("/").header(header::COOKIE, cookie).body(()).unwrap();
+        access.check_viewer(&request).is_ok()
+    };
+    assert!(sees(&access));
+    access.renew(&settings, &credentials).unwrap();
+    assert!(sees(&access), "a reload without another token ends no session");
+    write("fedcba9876543210\n");
+    access.renew(&settings, &credentials).unwrap();
+    assert!(!sees(&access));
 }
 
 #[tokio::test]
