@@ -306,7 +306,7 @@ fn verify_status(receiver: &Process) -> Result<()> {
 
 #[test]
 fn a_receiver_killed_while_it_makes_rules_forgets_none() -> Result<()> {
-    const USERS: usize = 1_200;
+    const USERS: usize = 600;
     let mut world = World::new("on")?;
     let topic = world.topic.clone();
     for user in 0..USERS {

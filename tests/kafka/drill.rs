@@ -1,6 +1,6 @@
 //! Drill: rounds of failover or switch-over between two clusters, each followed by a link the other way, under load, with kills.
 //!
-//! `CAUSEWAY_DRILL_ROUNDS` sets the number of rounds (4 unless set), `SEED` repeats the choices of an earlier run.
+//! `CAUSEWAY_DRILL_ROUNDS` sets the number of rounds (3 unless set), `SEED` repeats the choices of an earlier run.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::failover::{PARTITIONS, ends, wait_for_commits};
 use crate::random_kills::setting;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 3;
 /// Records per second of each of the two producers.
 const RATE: u32 = 400;
 

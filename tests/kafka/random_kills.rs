@@ -1,6 +1,6 @@
 //! Rounds of random kills of sender, receiver, source broker and target broker, at random times.
 //!
-//! `CAUSEWAY_ROUNDS` sets the number of rounds (20 unless set), `SEED` repeats the choices of an earlier run.
+//! `CAUSEWAY_ROUNDS` sets the number of rounds (12 unless set), `SEED` repeats the choices of an earlier run.
 
 use std::env;
 use std::fmt;
@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 12;
 const PARTITIONS: i32 = 8;
 
 // Two writers: many small records, and a few of up to 1 MiB. Rates are in records per second, sizes in bytes.

@@ -30,7 +30,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options = Self { fast: false, system_kafka: false, rounds: 20 };
+        let mut options = Self { fast: false, system_kafka: false, rounds: 12 };
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             match argument {
@@ -201,7 +201,7 @@ mod tests {
     fn options_are_parsed_or_refused() {
         let parsed = Options::parse(&["--fast", "--rounds", "3"]).unwrap();
         assert_eq!(parsed, Options { fast: true, system_kafka: false, rounds: 3 });
-        assert_eq!(Options::parse(&[]).unwrap().rounds, 20);
+        assert_eq!(Options::parse(&[]).unwrap().rounds, 12);
         for wrong in [&["--rounds"][..], &["--rounds", "many"], &["--quick"]] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }

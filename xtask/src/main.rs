@@ -27,7 +27,7 @@ cargo xtask check [--fast] [--system-kafka] [--rounds N]
                     you work
     --system-kafka  build librdkafka against this machine's libssl and zlib, which is faster
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
-    --rounds N      number of random kill rounds in the real-Kafka tests (default: 20)
+    --rounds N      number of random kill rounds in the real-Kafka tests (default: 12)
 
 cargo xtask asan
     run only the tests of the librdkafka shim under AddressSanitizer
