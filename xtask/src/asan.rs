@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::step::{cargo, run as run_command};
+use crate::step::{cargo, printed, run as run_command};
 
 /// Hosts for which rustc ships AddressSanitizer and its runtime is compatible with that of gcc.
 const HOSTS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
@@ -101,9 +101,5 @@ fn host() -> Result<String> {
 
 fn rustc(arguments: &[&str]) -> Result<String> {
     let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(program).args(arguments).output().context("cannot run rustc")?;
-    if !output.status.success() {
-        bail!("rustc {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    Ok(printed(Command::new(program).args(arguments))?.trim().to_owned())
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::step::{Steps, cargo, run as run_command};
+use crate::step::{Steps, cargo, printed, remove_tree, run as run_command};
 use crate::{asan, deny, java, package, suite, tidy};
 
 /// Variable of `std::backtrace`. A failed test's error has a sentence, which the frames of the test runner would hide; a
@@ -91,6 +91,12 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.note(format!("--fast: {left_out} were NOT RUN"));
         return Ok(());
     }
+    take_slow(options, steps)
+}
+
+/// The steps that take longest, with programs and real Kafka.
+fn take_slow(options: &Options, steps: &mut Steps) -> Result<()> {
+    let cargo = |arguments: &[&str]| workspace(options, arguments);
     let built = target()?;
     let sanitized = built.join("asan");
     match asan::obstacle(&sanitized)? {
@@ -165,10 +171,7 @@ fn tun_is_available() -> bool {
 /// The command of the short bench, without results of an earlier run.
 fn short_bench() -> Result<Command> {
     let results = target()?.join("short-bench");
-    match std::fs::remove_dir_all(&results) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    remove_tree(&results)?;
     let mut bench = Command::new(binary("benches")?);
     bench.args(["wan", "--short", "--resume"]).arg(results);
     Ok(bench)
@@ -186,11 +189,7 @@ pub(crate) fn target() -> Result<PathBuf> {
 }
 
 fn metadata() -> Result<Value> {
-    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
-    if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(serde_json::from_str(&printed(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?)?)
 }
 
 #[cfg(test)]

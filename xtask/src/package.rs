@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::step::{cargo, root, run as run_command};
+use crate::step::{cargo, printed, remove_tree, root, run as run_command};
 
 /// Highest exposure of a service that `systemd-analyze security` may find, in tenths: 2.0 of 10 counts as safe.
 const EXPOSURE_MAX: u32 = 20;
@@ -102,9 +102,12 @@ pub(crate) fn run(options: Options, built: &Path) -> Result<()> {
 
 /// Reason why this machine cannot make a package; `None` if it can.
 pub(crate) fn obstacle() -> Option<String> {
-    let missing = |tool: &&str| Command::new(tool).arg("--version").output().is_err();
-    let missing: Vec<_> = ["dpkg-deb", "strip", "gzip", "git"].into_iter().filter(missing).collect();
+    let missing: Vec<_> = ["dpkg-deb", "strip", "gzip", "git"].into_iter().filter(|tool| is_missing(tool)).collect();
     (!missing.is_empty()).then(|| format!("not found: {}", missing.join(", ")))
+}
+
+fn is_missing(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_err()
 }
 
 /// Makes a package of this program twice, installs it below a directory, and uses what is there.
@@ -138,7 +141,7 @@ fn check_service(installed: &Path, role: &str) -> Result<()> {
     let text = fs::read_to_string(&unit)?;
     let restarts = "RestartPreventExitStatus=2 3";
     ensure!(text.contains(restarts), "{} has no {restarts}", unit.display());
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+    if is_missing("systemd-analyze") {
         println!("systemd-analyze: not found, {} is not checked by it", unit.display());
         return Ok(());
     }
@@ -174,6 +177,8 @@ fn make(program: &Path, out: &Path, effort: Effort) -> Result<PathBuf> {
     let stage = out.join("stage");
     clear(&stage)?;
     stage_files(program, &stage)?;
+    // Not those of this user's files: the same bytes on every machine, and readable by everybody.
+    printed(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&stage))?;
     let name = format!("causeway_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture()?);
     let package = out.join(name);
     let compression: &[&str] = match effort {
@@ -223,7 +228,6 @@ fn put(stage: &Path, path: &str, content: &[u8]) -> Result<PathBuf> {
     let path = stage.join(path);
     fs::create_dir_all(path.parent().context("a directory")?)?;
     fs::write(&path, content).with_context(|| path.display().to_string())?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     Ok(path)
 }
 
@@ -267,20 +271,8 @@ fn architecture() -> Result<&'static str> {
 
 /// Removes a directory with everything in it, if it exists, and makes it again.
 fn clear(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    remove_tree(directory)?;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())
-}
-
-/// Runs a command that must succeed. Returns what it printed.
-fn printed(command: &mut Command) -> Result<String> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("cannot run {program}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program}: {}: {said}{}", output.status, String::from_utf8_lossy(&output.stdout));
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[cfg(test)]

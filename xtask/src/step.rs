@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Steps that have run, for the summary.
 #[derive(Debug, Default)]
@@ -76,6 +76,25 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("{line}: {status}");
     }
     Ok(())
+}
+
+/// Runs a command without standard input, which must succeed. Returns what it printed.
+pub(crate) fn printed(command: &mut Command) -> Result<String> {
+    let line = line_of(command);
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {line}"))?;
+    let [printed, said] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    ensure!(output.status.success(), "{line}: {}: {said}{printed}", output.status);
+    Ok(printed.into_owned())
+}
+
+/// Removes a directory with everything in it, if it exists.
+pub(crate) fn remove_tree(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The command line as a person would type it.
