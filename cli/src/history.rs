@@ -8,9 +8,14 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// Time that the curves show.
 pub(crate) const SPAN: Duration = Duration::from_secs(15 * 60);
 /// Samples that are kept: those of the span, and the one before it.
-const SAMPLES_MAX: usize = 181;
+const SAMPLES_MAX: usize = samples_in(SPAN);
 /// Samples of a link that are kept: those of a minute.
-const LINK_SAMPLES_MAX: usize = 13;
+const LINK_SAMPLES_MAX: usize = samples_in(Duration::from_secs(60));
+
+/// Samples of a time, its ends included.
+const fn samples_in(time: Duration) -> usize {
+    (time.as_secs() / INTERVAL.as_secs()) as usize + 1
+}
 
 /// Counters and levels of a process at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -77,10 +82,7 @@ pub(crate) struct History {
 impl History {
     /// Takes in a sample; `at` is the time since the process started.
     pub(crate) fn handle(&mut self, at: Duration, sample: Sample) {
-        self.samples.push_back((at, sample));
-        while self.samples.len() > SAMPLES_MAX {
-            self.samples.pop_front();
-        }
+        push(&mut self.samples, (at, sample), SAMPLES_MAX);
     }
 
     /// Takes in the records of each link, and forgets links that are not there any more.
@@ -88,10 +90,7 @@ impl History {
         let mut before = std::mem::take(&mut self.links);
         for (name, records) in links {
             let mut samples = before.remove(&name).unwrap_or_default();
-            samples.push_back((at, records));
-            while samples.len() > LINK_SAMPLES_MAX {
-                samples.pop_front();
-            }
+            push(&mut samples, (at, records), LINK_SAMPLES_MAX);
             self.links.insert(name, samples);
         }
     }
@@ -127,6 +126,14 @@ impl History {
             Curve::Lag => level(|sample| sample.lag.map(|lag| lag as f64)),
             Curve::Queue => level(|sample| sample.queue),
         }
+    }
+}
+
+/// Adds a sample, and forgets the oldest beyond `most`.
+fn push<T>(samples: &mut VecDeque<T>, sample: T, most: usize) {
+    samples.push_back(sample);
+    while samples.len() > most {
+        samples.pop_front();
     }
 }
 

@@ -29,19 +29,11 @@ const DRAWN_FOR: Duration = Duration::from_millis(500);
 
 /// A process that has a page.
 pub(crate) trait Shown: Send + Sync + 'static {
-    /// Counters of this moment, for the curves.
-    fn sample(&self) -> Sample;
+    /// Counters of this moment, for the curves, and the records of each link of a receiver, for their rates.
+    fn sample(&self) -> (Sample, Vec<(String, u64)>);
 
-    /// Records of each link of a receiver, for their rates.
-    fn link_records(&self) -> Vec<(String, u64)> {
-        Vec::new()
-    }
-
-    /// Title of the document.
-    fn title(&self) -> String;
-
-    /// The part of the document that changes.
-    fn sections(&self, around: &Around<'_>) -> Markup;
+    /// Title of the document, and the part of it that changes.
+    fn draw(&self, around: &Around<'_>) -> (String, Markup);
 }
 
 /// What a page needs besides the status.
@@ -88,9 +80,9 @@ where
             return drawn.clone();
         }
         let around = Around { history: &self.history.lock(), options: &self.options };
-        let sections = self.process.sections(&around);
+        let (title, sections) = self.process.draw(&around);
         let time = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        drawn.insert(Drawn { at: Instant::now(), title: self.process.title(), sections, time }).clone()
+        drawn.insert(Drawn { at: Instant::now(), title, sections, time }).clone()
     }
 
     /// Takes samples for the curves, for as long as the port answers.
@@ -99,8 +91,7 @@ where
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let sample = self.process.sample();
-            let links = self.process.link_records();
+            let (sample, links) = self.process.sample();
             let at = self.started.elapsed();
             let mut history = self.history.lock();
             history.handle(at, sample);

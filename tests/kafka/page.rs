@@ -149,7 +149,7 @@ fn a_page_shows_a_halt_and_what_lifts_it() -> Result<()> {
     let link = topics::unique("fra-to-sin");
     let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&format!("{topic}.*")])?;
     files.sender.set("wan", "rate", "\"100 Mbit/s\"");
-    let (receiver, mut sender) = files.start()?;
+    let (receiver, sender) = files.start()?;
     let load = Load::new(&topic, 2).rate(400).start(&pair.source)?;
     sender.admin.wait_for("records to be carried", PATIENCE, |status| status["totals"]["records"] != 0)?;
 
@@ -189,16 +189,29 @@ fn a_page_shows_a_halt_and_what_lifts_it() -> Result<()> {
     wait_for_text(&browser, &format!("{another}/0 halted, target-not-empty"))?;
     let now = browser.run(focused)?;
     ensure!(now == command, "next to another halt, the button in focus has the command {now}, before {command}");
-    let command = command.as_str().context("no command")?;
-    let run = command.replacen("causeway", &binary()?.display().to_string(), 1);
-    ensure!(run != command && command.contains(&refused), "{command}");
-    let output = Command::new("sh").args(["-c", &run]).output()?;
-    ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    run_copied(command.as_str().context("no command")?, &refused)?;
     until_ok("the halt to leave the page", PATIENCE, || Ok((!browser.text()?.contains(&heading)).then_some(())))?;
     ensure_clean(&browser, &address(&sender))?;
 
+    let _sender = ensure_restart(&browser, &files, sender)?;
+    ensure_receiver(&browser, &receiver)?;
+    let written = load.stop()?.written;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)
+}
+
+/// Runs a command as an operator would who copied it from the page. It names this topic.
+fn run_copied(command: &str, topic: &str) -> Result<()> {
+    let run = command.replacen("causeway", &binary()?.display().to_string(), 1);
+    ensure!(run != command && command.contains(topic), "{command}");
+    let output = Command::new("sh").args(["-c", &run]).output()?;
+    ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Ensures that the page says so while its process is away, and continues with the next one, which is returned.
+fn ensure_restart(browser: &Browser, files: &LinkFiles, mut sender: Process) -> Result<Process> {
     sender.kill();
-    wait_for_text(&browser, "No answer from the process since")?;
+    wait_for_text(browser, "No answer from the process since")?;
     // The browser itself complains of a port where no process listens.
     browser.console()?;
     let before = browser.run("return document.getElementById('as-of').textContent")?;
@@ -211,10 +224,7 @@ fn a_page_shows_a_halt_and_what_lifts_it() -> Result<()> {
     })?;
     sender.admin.wait_until_ready(PATIENCE)?;
     browser.console()?;
-
-    ensure_receiver(&browser, &receiver)?;
-    let written = load.stop()?.written;
-    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)
+    Ok(sender)
 }
 
 /// Ensures that the first key leads to the content, and that a refresh leaves the focus where it is.

@@ -29,11 +29,11 @@ impl FrameReader {
         let intact = IntactFrame::check(bytes.clone()).map_err(|error| error.to_string())?;
         let head = intact.header().head;
         let begin = || (head.epoch, LaneDecoder::new(self.bound));
-        let (epoch, decoder) = self.decoders.entry(head.lane).or_insert_with(begin);
-        if *epoch != head.epoch {
-            (*epoch, *decoder) = (head.epoch, LaneDecoder::new(self.bound));
+        let decoder = self.decoders.entry(head.lane).or_insert_with(begin);
+        if decoder.0 != head.epoch {
+            *decoder = begin();
         }
-        let frame = decoder.decode(&intact).map_err(|error| format!("a frame of an honest sender: {error}"))?;
+        let frame = decoder.1.decode(&intact).map_err(|error| format!("a frame of an honest sender: {error}"))?;
         let Some(lanes) = &mut self.forgetful else { return Ok((bytes, frame)) };
         let encoder = lanes.entry(head.lane).or_insert_with(|| Encoder::new(self.bound));
         Ok((encoder.encode(&frame), frame))

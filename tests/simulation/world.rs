@@ -7,7 +7,6 @@ use sender::CreditUsage;
 use sender::ResumeAction;
 use sender::Router;
 use service::topics::{TopicFilter, TopicPattern};
-use wire::compress::id;
 
 use crate::cluster::{Cluster, SharedCluster};
 use crate::dice::Dice;
@@ -544,7 +543,7 @@ impl World {
         for bytes in frames {
             let (bytes, frame) = link.reader.read(bytes)?;
             self.oracle.note_frame(&frame);
-            self.remembered += u64::from(frame.header().codec_id == id::STATE);
+            self.remembered += u64::from(frame.header().has_state());
             if self.traced {
                 eprintln!("{:?} link {index}: {frame:?}", self.now);
             }

@@ -184,10 +184,6 @@ proptest! {
             prop_assert!(len <= plain + EXCESS_MAX, "{len} bytes, and {plain} without shapes");
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn any_records_come_back_byte_for_byte_with_state(frames in vec(vec(record(), 1..40), 2..60)) {

@@ -101,9 +101,6 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
     let none = TopicSettings { topic: "bills".into(), settings: Vec::new() };
-    let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
-    let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
-    let group = GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] };
     let lane = LANE;
     let epoch = EPOCH;
     let detail = || String::from("larger than 1048576 bytes");
@@ -143,7 +140,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         ("settings", Control::Settings { topics: vec![settings.clone()] }),
         ("own-settings", Control::OwnSettings { topics: vec![settings, none] }),
-        ("groups", Control::Groups { groups: vec![group], last: true }),
+        ("groups", groups()),
         ("acls", acls()),
         ("source-ends", source_ends()),
         ("read-source", Control::ReadSource {}),
@@ -178,6 +175,13 @@ fn gone_topics() -> Vec<(&'static str, Control)> {
             },
         ),
     ]
+}
+
+fn groups() -> Control {
+    let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
+    let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
+    let group = GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] };
+    Control::Groups { groups: vec![group], last: true }
 }
 
 fn source_ends() -> Control {
@@ -274,14 +278,20 @@ fn similar(builder: &mut FrameBuilder) -> &mut FrameBuilder {
     builder
 }
 
-/// A shaped frame of these records.
-fn shaped() -> Bytes {
+/// A shaper that has learned from these records.
+fn shaper_of(builder: &mut FrameBuilder) -> Shaper {
     let (library, jobs) = shape::Library::new();
     let mut shaper = Shaper::new(library);
     shaper.join(Slot(5), &"orders".into());
-    let mut builder = FrameBuilder::new();
-    similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper);
+    similar(builder).finish_with(HEAD, Codec::Shape(1), &mut shaper);
     jobs.try_iter().for_each(shape::Job::learn);
+    shaper
+}
+
+/// A shaped frame of these records.
+fn shaped() -> Bytes {
+    let mut builder = FrameBuilder::new();
+    let mut shaper = shaper_of(&mut builder);
     similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper)
 }
 
@@ -299,12 +309,8 @@ fn few(builder: &mut FrameBuilder, from: i64) -> &mut FrameBuilder {
 
 /// Two small frames that follow each other, the first of which begins the state.
 fn remembered() -> Vec<Bytes> {
-    let (library, jobs) = shape::Library::new();
-    let mut shaper = Shaper::new(library);
-    shaper.join(Slot(5), &"orders".into());
     let mut builder = FrameBuilder::new();
-    similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper);
-    jobs.try_iter().for_each(shape::Job::learn);
+    let mut shaper = shaper_of(&mut builder);
     shaper.begin(StateBound::within(1 << 20));
     shaper.join(Slot(5), &"orders".into());
     [0, 4].map(|from| few(&mut builder, from).finish_with(HEAD, Codec::Shape(1), &mut shaper)).into()

@@ -1,5 +1,5 @@
-// Keeps the page current: fetches the part that changes, and changes only what differs, so that the focus, the
-// selection and open details stay.
+// Keeps the page current: fetches the part that changes, and changes only what differs, so that the focus and
+// the selection stay.
 "use strict";
 
 const EVERY_MS = 1000;
@@ -10,8 +10,7 @@ const said = document.getElementById("said");
 
 function changeAttributes(now, next) {
   for (const { name } of [...now.attributes]) {
-    // Whether details are open is the reader's choice.
-    if (name !== "open" && !next.hasAttribute(name)) now.removeAttribute(name);
+    if (!next.hasAttribute(name)) now.removeAttribute(name);
   }
   for (const { name, value } of next.attributes) {
     if (now.getAttribute(name) !== value) now.setAttribute(name, value);

@@ -7,14 +7,15 @@ use service::format::{bytes, duration, grouped};
 
 use super::chart::{Chart, charts};
 use super::halts::{For, needs_action};
-use super::parts::{Answer, Level, Station, Table, lines, more_than, plain, way};
+use super::parts::{Answer, Level, Station, Table, lines, more_than, or_unknown, plain, way};
 use super::place::Place;
 use super::sender::per_second;
+use super::stations::level;
 use super::{Around, Shown};
 use crate::answers::Answers;
 use crate::history::{Curve, Sample};
 use crate::status::lifts::{Halts, manual};
-use crate::status::sentences::{named, states};
+use crate::status::sentences::{listens, named, states};
 
 /// Links in trouble whose problems are shown in full.
 const TROUBLED_MAX: usize = 20;
@@ -42,20 +43,16 @@ const CHARTS: [Chart; 4] = [
 ];
 
 impl Shown for Answers<Board> {
-    fn sample(&self) -> Sample {
-        Sample::of_receiver(&self.0.status())
+    fn sample(&self) -> (Sample, Vec<(String, u64)>) {
+        let status = self.0.status();
+        let sample = Sample::of_receiver(&status);
+        (sample, status.links.into_iter().map(|link| (link.link, link.counts.records)).collect())
     }
 
-    fn link_records(&self) -> Vec<(String, u64)> {
-        self.0.status().links.into_iter().map(|link| (link.link, link.counts.records)).collect()
-    }
-
-    fn title(&self) -> String {
-        format!("{}: Causeway receiver", named(&self.0.status().instance))
-    }
-
-    fn sections(&self, around: &Around<'_>) -> Markup {
-        sections(self.0.status(), &self.0.groups(), around)
+    fn draw(&self, around: &Around<'_>) -> (String, Markup) {
+        let status = self.0.status();
+        let title = format!("{}: Causeway receiver", named(&status.instance));
+        (title, sections(status, &self.0.groups(), around))
     }
 }
 
@@ -131,11 +128,6 @@ impl Senders {
     }
 }
 
-fn listens(status: &Status) -> String {
-    let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
-    listen.unwrap_or_else(|| "waiting for the target cluster".to_owned())
-}
-
 fn answer(status: &Status, troubled: &[&LinkStatus]) -> Answer {
     let senders = Senders::of(status);
     let keeping_up = match senders.held < senders.wanted {
@@ -196,10 +188,6 @@ fn halted(status: &Status, here: Place) -> usize {
     here.halts(status.links.iter().flat_map(|link| &link.halted))
 }
 
-fn level(is_wrong: bool) -> Level {
-    if is_wrong { Level::Wrong } else { Level::Good }
-}
-
 /// The other end: senders, and the sources behind them.
 fn senders(status: &Status) -> Station {
     let senders = Senders::of(status);
@@ -207,7 +195,7 @@ fn senders(status: &Status) -> Station {
     let waiting = count(status, |link| link.sender_condition.as_ref().map_or(0, |told| told.waiting_partitions));
     Station {
         name: "Senders",
-        level: level(senders.held < senders.wanted || halted > 0 || waiting > 0),
+        level: level(senders.held < senders.wanted || halted > 0 || waiting > 0, true),
         what: senders.sentence(),
         facts: vec![
             ("standing by", count(status, |link| link.standbys).to_string()),
@@ -240,7 +228,7 @@ fn receiver(status: &Status) -> Station {
     let halted = halted(status, Place::Receiver);
     Station {
         name: "Receiver",
-        level: level(halted > 0),
+        level: level(halted > 0, true),
         what: format!("{} of {} lanes open", count(status, |link| link.lanes_open), count(status, |link| link.lanes)),
         facts: vec![
             ("halts", halted.to_string()),
@@ -262,7 +250,7 @@ fn target(status: &Status) -> Station {
     let is_wrong = waiting > 0 || failing > 0 || halted > 0 || !status.trouble.is_empty();
     Station {
         name: "Target",
-        level: if status.listen.is_none() && !is_wrong { Level::Unknown } else { level(is_wrong) },
+        level: level(is_wrong, status.listen.is_some()),
         what: format!("{} records committed", grouped(status.links.iter().map(|link| link.counts.records).sum())),
         facts: vec![
             ("halts", halted.to_string()),
@@ -290,7 +278,7 @@ fn of_link(link: &LinkStatus) -> Markup {
 
 fn links(status: &Status, around: &Around<'_>) -> Markup {
     let rows = status.links.iter().map(|link| {
-        let rate = around.history.link_rate(&link.link).map_or_else(|| "unknown".to_owned(), per_second);
+        let rate = or_unknown(around.history.link_rate(&link.link).map(per_second));
         vec![
             named(&link.link).to_owned(),
             link.sender.clone().unwrap_or_else(|| "no sender".to_owned()),

@@ -11,10 +11,10 @@ use super::stations::stations;
 use super::{Around, ROWS_MAX, Shown};
 use crate::answers::Answers;
 use crate::history::{Curve, Sample};
-use crate::status::lifts::{Halts, Lift, manual, quoted};
+use crate::status::lifts::{Halts, Lift, command_line, manual};
 use crate::status::sentences::{
-    KeepingUp, Keeps, SOON_SECONDS, class_compression, groups_read, named, problems, promised, remedies, sender_state,
-    silence,
+    KeepingUp, Keeps, SOON_SECONDS, class_compression, groups_read, members, named, problems, promised, remedies,
+    sender_state, silence,
 };
 
 const CHARTS: [Chart; 4] = [
@@ -34,17 +34,14 @@ pub(super) fn per_second(records: f64) -> String {
 }
 
 impl Shown for Answers<Report> {
-    fn sample(&self) -> Sample {
-        Sample::of_sender(&self.0.status())
+    fn sample(&self) -> (Sample, Vec<(String, u64)>) {
+        (Sample::of_sender(&self.0.status()), Vec::new())
     }
 
-    fn title(&self) -> String {
-        format!("{}: Causeway sender", named(&self.0.status().link))
-    }
-
-    fn sections(&self, around: &Around<'_>) -> Markup {
+    fn draw(&self, around: &Around<'_>) -> (String, Markup) {
         let status = self.0.status();
-        sections(&status, self.0.topics(), self.0.groups(), around)
+        let title = format!("{}: Causeway sender", named(&status.link));
+        (title, sections(&status, self.0.topics(), self.0.groups(), around))
     }
 }
 
@@ -96,7 +93,7 @@ fn answer(status: &Status) -> Answer {
 fn action(status: &Status, options: &str) -> Markup {
     let forget = |topic: &str| Lift {
         when: "to drop its positions".to_owned(),
-        command: format!("causeway forget {}{options}", quoted(topic)),
+        command: command_line("forget", &[topic.to_owned()], options),
     };
     html! {
         @if !status.halted.is_empty() || !status.deleted_topics.is_empty() {
@@ -186,10 +183,8 @@ fn groups_table(status: &Status, groups: Result<Vec<GroupStatus>, String>) -> Ma
         Ok(groups) => (groups, groups_read(&status.consumer_groups)),
         Err(reason) => (Vec::new(), reason),
     };
-    let rows = groups.iter().map(|group| {
-        let members = if group.has_members { "has members" } else { "no members" };
-        vec![group.group.clone(), members.to_owned(), grouped(group.offsets as u64)]
-    });
+    let rows =
+        groups.iter().map(|group| vec![group.group.clone(), members(group).to_owned(), grouped(group.offsets as u64)]);
     let head = ["group", "at the source", "offsets"];
     Table { id: "groups", title: "Consumer groups", note: &note, head: &head, rows: rows.collect(), numbers: 2 }.shown()
 }
@@ -215,6 +210,7 @@ fn latency(status: &Status) -> Markup {
 mod tests {
     use super::*;
     use crate::history::History;
+    use crate::page::stations::status;
 
     fn shown(status: serde_json::Value, topics: serde_json::Value) -> String {
         let status: Status = serde_json::from_value(status).unwrap();
@@ -309,13 +305,6 @@ mod tests {
         ] {
             assert!(old.contains(part), "{part}\n{old}");
         }
-    }
-
-    fn status(more: serde_json::Value) -> Status {
-        let mut all =
-            serde_json::json!({ "state": "active", "session_seconds": 1.0, "lag_records": 9, "lag_age_seconds": 1.0 });
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(all).unwrap()
     }
 
     #[test]

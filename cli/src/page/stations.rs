@@ -5,14 +5,14 @@ use service::format::{bytes, duration, grouped};
 
 use super::parts::{Level, Station, millis, or_unknown};
 use super::place::Place;
-use crate::status::sentences::{backlog, silence};
+use crate::status::sentences::{backlog, credit, silence};
 
 fn partitions(count: usize) -> String {
     format!("{count} partition{}", if count == 1 { "" } else { "s" })
 }
 
 /// The level of a station that has this trouble, or of which this much is known.
-fn level(is_wrong: bool, is_known: bool) -> Level {
+pub(super) fn level(is_wrong: bool, is_known: bool) -> Level {
     match (is_wrong, is_known) {
         (true, _) => Level::Wrong,
         (false, true) => Level::Good,
@@ -83,10 +83,7 @@ fn wan(status: &Status) -> Station {
 }
 
 fn receiver(status: &Status) -> Station {
-    let credit = match (status.credit_used_bytes, status.credit_bytes) {
-        (Some(used), Some(all)) => Some(format!("{} of {} in use", bytes(used), bytes(all))),
-        _ => None,
-    };
+    let credit = credit(status);
     let used = status.credit_used_bytes.zip(status.credit_bytes).filter(|(_, all)| *all > 0);
     let halted = Place::Receiver.halts(&status.halted);
     let closed = status.lanes_closed.len();
@@ -125,16 +122,18 @@ fn target(status: &Status) -> Station {
     }
 }
 
+/// A status of a sender in a session, with more fields or others.
+#[cfg(test)]
+pub(super) fn status(more: serde_json::Value) -> Status {
+    let mut all =
+        serde_json::json!({ "state": "active", "session_seconds": 1.0, "lag_records": 9, "lag_age_seconds": 1.0 });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(all).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn status(more: serde_json::Value) -> Status {
-        let mut all =
-            serde_json::json!({ "state": "active", "session_seconds": 1.0, "lag_records": 9, "lag_age_seconds": 1.0 });
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        serde_json::from_value(all).unwrap()
-    }
 
     #[test]
     fn a_station_has_the_colour_of_its_own_trouble() {

@@ -100,23 +100,30 @@ impl<'a> HaltGroup<'a> {
     fn lift(&self, when: &str, words: &str, scope: Scope, options: &str) -> Lift {
         let is_topic = scope == Scope::Topic && self.is_whole;
         let named: Vec<_> = match is_topic {
-            true => vec![quoted(self.topic)],
-            false => self
-                .halts
-                .iter()
-                .take(NAMED_MAX)
-                .map(|halt| quoted(&format!("{}/{}", halt.topic, halt.partition)))
-                .collect(),
+            true => vec![self.topic.to_owned()],
+            false => {
+                self.halts.iter().take(NAMED_MAX).map(|halt| format!("{}/{}", halt.topic, halt.partition)).collect()
+            }
         };
         let is_cut = !is_topic && self.halts.len() > NAMED_MAX;
         let first = if is_cut { format!("; the first {NAMED_MAX} partitions, then the others") } else { String::new() };
-        Lift { when: format!("{when}{first}"), command: format!("causeway {words} {}{options}", named.join(" ")) }
+        Lift { when: format!("{when}{first}"), command: command_line(words, &named, options) }
     }
 }
 
 /// A section of the manual's page about problems.
 pub(crate) fn manual(section: &str) -> String {
     format!("docs/troubleshoot.md#{section}")
+}
+
+/// A command with topics or partitions, for a shell. Behind `--` a name that begins with a dash is no option.
+pub(crate) fn command_line(words: &str, names: &[String], options: &str) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| quoted(name)).collect();
+    let quoted = quoted.join(" ");
+    match names.iter().any(|name| name.starts_with('-')) {
+        true => format!("causeway {words}{options} -- {quoted}"),
+        false => format!("causeway {words} {quoted}{options}"),
+    }
 }
 
 /// A word for a shell. A topic's name comes from elsewhere.
@@ -187,6 +194,12 @@ mod tests {
         let lift = &lifts(&halts, 120)[0];
         assert!(lift.command.contains(" a/49 --config") && !lift.command.contains("a/50"), "{}", lift.command);
         assert!(lift.when.ends_with("; the first 50 partitions, then the others"), "{}", lift.when);
+    }
+
+    #[test]
+    fn a_name_with_a_dash_is_no_option() {
+        assert_eq!(command_line("forget", &["a".into()], " --config b"), "causeway forget a --config b");
+        assert_eq!(command_line("forget", &["-a".into()], " --config b"), "causeway forget --config b -- '-a'");
     }
 
     #[test]

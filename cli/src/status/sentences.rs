@@ -4,6 +4,8 @@ use sender::{ClassStatus, State};
 use service::format::{bytes, duration, grouped};
 use service::status::{HaltedPartition, Tally};
 
+use super::lifts::manual;
+
 /// Age in seconds of the last answer of the source, from which on it says nothing about now.
 const OUTDATED_SECONDS: f64 = 10.0;
 /// Time within which a sender that keeps up has carried everything.
@@ -157,25 +159,38 @@ pub(crate) fn problems(status: &sender::Status) -> Vec<String> {
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).chain(loss(status)).collect()
 }
 
+/// Credit in use, in a session.
+pub(crate) fn credit(status: &sender::Status) -> Option<String> {
+    let (used, all) = status.credit_used_bytes.zip(status.credit_bytes)?;
+    Some(format!("{} of {} in use", bytes(used), bytes(all)))
+}
+
+/// Whether a consumer group is in use at the source.
+pub(crate) fn members(group: &sender::GroupStatus) -> &'static str {
+    if group.has_members { "has members" } else { "no members" }
+}
+
+/// Where a receiver listens, or what it waits for.
+pub(crate) fn listens(status: &receiver::status::Status) -> String {
+    let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
+    listen.unwrap_or_else(|| "waiting for the target cluster".to_owned())
+}
+
 /// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
 pub(crate) fn remedies(status: &sender::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
+    let halted = reasons.iter().map(|reason| format!("see {}", manual(reason)));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    let deleted = (!status.deleted_topics.is_empty()).then(|| "see docs/troubleshoot.md#source-deleted".to_owned());
+    let deleted = (!status.deleted_topics.is_empty()).then(|| format!("see {}", manual("source-deleted")));
     let waiting = (status.waiting_at_source + status.waiting_at_target > 0).then_some("waiting-partitions");
     let failing = status.receiver_condition.as_ref().is_some_and(|told| told.lanes_failing > 0);
     let expire = loss(status).is_some().then_some("records-expire-soon");
     let grows = (status.forecast.grows && silence(status).is_none()).then_some("lag-grows");
     let alerts = waiting.into_iter().chain(failing.then_some("failing-lanes")).chain(expire).chain(grows);
-    halted
-        .chain(alerts.map(|alert| format!("see docs/troubleshoot.md#{alert}")))
-        .chain(deleted)
-        .chain(contested)
-        .collect()
+    halted.chain(alerts.map(|alert| format!("see {}", manual(alert)))).chain(deleted).chain(contested).collect()
 }
 
 /// The part of the rate that a class is guaranteed, and its ceiling.

@@ -12,8 +12,8 @@ use super::acls;
 use super::foreign_writes::foreign_writes;
 use super::promotion::promotion;
 use super::sentences::{
-    KeepingUp, backlog, class_compression, groups_read, known, named, problems, promised, remedies, sender_state,
-    states,
+    KeepingUp, backlog, class_compression, credit, groups_read, known, listens, members, named, problems, promised,
+    remedies, sender_state, states,
 };
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
@@ -36,8 +36,8 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     }
     page.line("path", &path(status));
     page.lines("latency", &latency(status));
-    if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
-        page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
+    if let Some(credit) = credit(status) {
+        page.line("credit", &credit);
     }
     let waiting = status.waiting_at_source + status.waiting_at_target;
     page.line(
@@ -118,8 +118,7 @@ pub(super) fn partitions(address: &str, topic: &str, partitions: &[PartitionStat
 pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("receiver {process}"));
-    let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
-    page.line("state", &listen.unwrap_or_else(|| "waiting for the target cluster".to_owned()));
+    page.line("state", &listens(status));
     page.list("problems", "none", status.trouble.clone());
     let used = bytes(status.decode_memory_used_bytes);
     page.line("decoding", &format!("{used} of {} in use", bytes(status.decode_memory_bytes)));
@@ -201,8 +200,7 @@ pub(super) fn groups(address: &str, groups: &[Group]) -> String {
     let rows = groups.iter().map(|group| match group {
         Group::Target(group) => vec![group.group.clone(), group.link.clone(), states(&group.offsets)],
         Group::Source(group) => {
-            let members = if group.has_members { "has members" } else { "no members" };
-            vec![group.group.clone(), members.to_owned(), format!("{} offsets", grouped(group.offsets as u64))]
+            vec![group.group.clone(), members(group).to_owned(), format!("{} offsets", grouped(group.offsets as u64))]
         }
     });
     let is_target = groups.iter().all(|group| matches!(group, Group::Target(_)));

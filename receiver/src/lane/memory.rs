@@ -34,7 +34,19 @@ impl DecodeMemory {
 
     /// Takes `bytes`, or `None` where that exceeds the allowance.
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Lease> {
-        let add = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        self.take_within(bytes, self.limit)
+    }
+
+    /// Takes `bytes` for a lane, one of `lanes`, that keeps them until they are committed, besides the `kept` ones. While its
+    /// partitions cannot be written that takes long: beyond its share of half the allowance it leaves a quarter to others.
+    pub fn take_kept(self: &Arc<Self>, kept: u64, bytes: u64, lanes: u16) -> Option<Lease> {
+        let is_share = kept.saturating_add(bytes) <= self.limit / 2 / u64::from(lanes.max(1));
+        self.take_within(bytes, if is_share { self.limit } else { self.limit / 4 * 3 })
+    }
+
+    /// Takes `bytes`, or `None` where more than `most` would be held.
+    fn take_within(self: &Arc<Self>, bytes: u64, most: u64) -> Option<Lease> {
+        let add = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= most);
         self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
         let mut lease = Lease { memory: Arc::clone(self), bytes, _of_whole: None };
         if let Some(whole) = &self.whole {
@@ -49,14 +61,6 @@ impl DecodeMemory {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         let _of_whole = self.whole.as_ref().map(|whole| Box::new(whole.take_first(bytes)));
         Lease { memory: Arc::clone(self), bytes, _of_whole }
-    }
-
-    /// Returns whether a lane, one of `lanes`, may decode `bytes` that it keeps until they are committed, besides the `kept`
-    /// ones. While its partitions cannot be written that takes long: beyond its share of half the allowance it leaves a
-    /// quarter to others.
-    pub fn may_keep(&self, kept: u64, bytes: u64, lanes: u16) -> bool {
-        let within = |held: u64, most| held.saturating_add(bytes) <= most;
-        within(kept, self.limit / 2 / u64::from(lanes.max(1))) || within(self.held(), self.limit / 4 * 3)
     }
 
     /// The allowance in bytes.
@@ -95,10 +99,11 @@ mod tests {
     fn a_lane_that_keeps_frames_leaves_memory_to_the_others() {
         let memory = DecodeMemory::new(800);
         let kept = memory.take(600).expect("fits");
-        assert!(memory.may_keep(50, 50, 4), "within its share of 100");
-        assert!(!memory.may_keep(600, 1, 4), "a quarter is for others");
+        let may_keep = |kept, bytes| memory.take_kept(kept, bytes, 4).is_some();
+        assert!(may_keep(50, 50), "within its share of 100");
+        assert!(!may_keep(600, 1), "a quarter is for others");
         drop(kept);
-        assert!(memory.may_keep(500, 600, 4) && !memory.may_keep(500, 601, 4), "no other lane needs it");
+        assert!(may_keep(500, 600) && !may_keep(500, 601), "no other lane needs it");
     }
 
     #[test]

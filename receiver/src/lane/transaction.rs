@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wire::compress::id;
 use wire::control::Control;
 use wire::error::PeerMisbehaved;
 use wire::frame::{Frame, RecordRef, Run, Step};
@@ -178,37 +177,39 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if self.open.inbox.peek().is_none() || !self.parts.room.allows(draft.counts.records, draft.counts.bytes) {
             return Ok(false);
         }
-        let decoded = match self.open.inbox.decoded() {
-            Some(decoded) => Ok(Some(decoded)),
-            None => self.decode_next(draft),
-        };
-        let checked = decoded.and_then(|decoded| {
-            decoded.map(|decoded| self.check_runs(draft, &decoded.frame).map(|()| decoded)).transpose()
+        let next = self.next_frame(draft).and_then(|next| {
+            if let Some(next) = &next {
+                self.check_runs(draft, &next.frame)?;
+            }
+            Ok(next)
         });
         // The records before it are committed first: other lanes may have parts in this transaction.
-        if checked.is_err() && draft.begun {
+        if next.is_err() && draft.begun {
             return Ok(false);
         }
-        let Some(Decoded { frame, lease }) = checked? else { return Ok(false) };
+        let Some(Decoded { frame, lease }) = next? else { return Ok(false) };
         draft.leases.push(Arc::clone(&lease));
         self.open.current =
             Some(Current { frame, cursor: Default::default(), ends: Vec::new(), lease, destination: None });
         Ok(true)
     }
 
-    /// Decodes the next frame; `None` if it has no room in memory. Frames are decoded in their order, each once if others
-    /// may refer to it: a replay finds it decoded.
-    fn decode_next(&mut self, draft: &Draft) -> Result<Option<Decoded>, PeerMisbehaved> {
+    /// Returns the next frame decoded; `None` if it has no room in memory. Frames are decoded in their order, each once if
+    /// others may refer to it: a replay finds it decoded.
+    fn next_frame(&mut self, draft: &Draft) -> Result<Option<Decoded>, PeerMisbehaved> {
         let Open { inbox, decoder, remembered, stored, .. } = &mut *self.open;
+        if let Some(decoded) = inbox.decoded() {
+            return Ok(Some(decoded));
+        }
         let Some(frame) = inbox.peek() else { return Ok(None) };
         let memory = &self.parts.memory;
         let raw = frame.header().raw_len as u64;
-        let has_state = frame.header().codec_id == id::STATE;
-        let may_keep = || memory.may_keep(inbox.kept(), raw, stored.terms.classes.lanes());
-        if has_state && !draft.leases.is_empty() && !may_keep() {
-            return Ok(None);
-        }
-        let lease = match memory.take(raw) {
+        let has_state = frame.header().has_state();
+        let room = match has_state {
+            true => memory.take_kept(inbox.kept(), raw, stored.terms.classes.lanes()),
+            false => memory.take(raw),
+        };
+        let lease = match room {
             Some(lease) => lease,
             None if draft.leases.is_empty() => memory.take_first(raw),
             None => return Ok(None),

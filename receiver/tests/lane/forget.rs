@@ -11,7 +11,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 
 use crate::offers::{answers, key, offered, open, record, stored};
-use crate::willing::{LANE, Step, Willing, lane_on};
+use crate::willing::{LANE, Step, Willing, lane_on, step_all};
 
 /// A request to forget a topic, and its outcome.
 type Asked = oneshot::Receiver<Result<u32, String>>;
@@ -153,9 +153,7 @@ fn marks(lane: &mut Lane<Willing>) -> Vec<Vec<(String, i64)>> {
 
 fn mark(lane: &mut Lane<Willing>, topics: &[&str], since: Option<i64>) -> Vec<Vec<(String, i64)>> {
     lane.handle_mark_gone(MarkGone { topics: topics.iter().map(|&topic| topic.into()).collect(), since });
-    while lane.has_work() {
-        lane.step().unwrap();
-    }
+    step_all(lane);
     marks(lane)
 }
 

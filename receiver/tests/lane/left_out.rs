@@ -12,7 +12,7 @@ use wire::ids::{Epoch, Offset, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 
 use crate::offers::{key, offered, stored, target_name};
-use crate::willing::{LANE, Step, Willing, lane, terms};
+use crate::willing::{LANE, Step, Willing, lane, step_all, terms};
 
 const REASON: &str = "the partition has no leader";
 
@@ -27,13 +27,7 @@ fn joined() -> (Lane<Willing>, Epoch) {
     (lane, epoch)
 }
 
-fn step_all(lane: &mut Lane<Willing>) {
-    while lane.has_work() {
-        lane.step().unwrap();
-    }
-}
-
-fn unwritable(topic: &str) -> Unwritable {
+pub(crate) fn unwritable(topic: &str) -> Unwritable {
     let partition = key(&target_name(topic));
     Unwritable { partition, reason: REASON.to_owned() }
 }

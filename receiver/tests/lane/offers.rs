@@ -14,7 +14,7 @@ use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassRequest, ClassTable};
 use wire::partition::Partition;
 
-use crate::willing::{Step, Willing, lane, terms};
+use crate::willing::{Step, Willing, lane, step_all, terms};
 
 pub(crate) fn key(topic: &str) -> Partition {
     Partition { topic: topic.into(), partition: 0 }
@@ -92,9 +92,7 @@ pub(crate) fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Carri
 
 /// Slots that the lane reports as open, and halted ones with the reason.
 pub(crate) fn answers(lane: &mut Lane<Willing>) -> Vec<(u32, String)> {
-    while lane.has_work() {
-        lane.step().unwrap();
-    }
+    step_all(lane);
     let answer = |reply| match reply {
         Control::PartitionOpen { slot, .. } => Some((slot.0, "open".to_owned())),
         Control::PartitionHalted { slot, reason, .. } => Some((slot.0, reason)),

@@ -10,8 +10,9 @@ use wire::ids::{Epoch, Offset, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 use wire::limits::STATE_EXCESS_MAX;
 
+use crate::left_out::unwritable;
 use crate::offers::{key, offered, stored, target_name};
-use crate::willing::{LANE, Step, Willing, lane_within, terms};
+use crate::willing::{LANE, Step, Willing, lane_within, step_all, terms};
 
 /// Bound of the states.
 fn bound() -> Option<StateBound> {
@@ -32,12 +33,6 @@ fn joined_within(state: Option<StateBound>, lanes: u16, memory: &Arc<DecodeMemor
     lane.at(epoch).unwrap().handle_offer(offered(1, "three", None)).unwrap();
     step_all(&mut lane);
     (lane, epoch)
-}
-
-fn step_all(lane: &mut Lane<Willing>) {
-    while lane.has_work() {
-        lane.step().unwrap();
-    }
 }
 
 /// Sender of frames with one record for each of two slots.
@@ -116,8 +111,7 @@ fn frames_are_replayed_as_they_were_decoded() {
     lane.handle_frame(sender.next()).unwrap();
     step_all(&mut lane);
     // The transaction fails after its frames were decoded.
-    lane.target_mut().unwritable =
-        vec![receiver::Unwritable { partition: key(&target_name("one")), reason: "no leader".to_owned() }];
+    lane.target_mut().unwritable = vec![unwritable("one")];
     (0..3).for_each(|_| lane.handle_frame(sender.next()).unwrap());
     lane.step().unwrap_err();
     lane.recover().unwrap();
@@ -166,8 +160,7 @@ fn a_lane_in_trouble_leaves_decode_memory_to_the_others() {
     .take(150)
     .sum();
     assert!(raw > 600 << 10, "{raw} bytes are enough for more than three quarters");
-    lane.target_mut().unwritable =
-        vec![receiver::Unwritable { partition: key(&target_name("one")), reason: "no leader".to_owned() }];
+    lane.target_mut().unwritable = vec![unwritable("one")];
     lane.step().unwrap_err();
     let held = memory.held();
     assert!((1 << 20..=3 << 19).contains(&held), "{held} bytes");

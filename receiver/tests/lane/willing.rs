@@ -99,6 +99,13 @@ impl Step for Lane<Willing> {
     }
 }
 
+/// Takes all steps for which there is work.
+pub(crate) fn step_all(lane: &mut Lane<Willing>) {
+    while lane.has_work() {
+        lane.step().unwrap();
+    }
+}
+
 /// A lane with a target that has these entries. It is not open yet.
 pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
     lane_on(&Willing::with(entries))

@@ -35,9 +35,9 @@ impl Packing {
             Codec::Shape(_) => FEATURE_SHAPES | FEATURE_ZSTD,
         };
         let codecs = [self.codec, self.codec.plain()];
-        let codec = codecs.into_iter().find(|codec| features & needs(codec) == needs(codec));
-        let has_state =
-            features & FEATURE_FRAME_STATE != 0 && features & needs(&Codec::Shape(1)) == needs(&Codec::Shape(1));
+        let knows = |needed| features & needed == needed;
+        let codec = codecs.into_iter().find(|codec| knows(needs(codec)));
+        let has_state = knows(FEATURE_FRAME_STATE | needs(&Codec::Shape(1)));
         Self { codec: codec.unwrap_or(Codec::None), features, state: self.state.filter(|_| has_state), ..self }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use axum::http::uri::Authority;
@@ -160,7 +160,7 @@ impl Access {
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).tls.clone()
+        self.now().tls.clone()
     }
 
     /// Decides whether a request is answered. With a token, the time does not depend on how much of it is right.
@@ -168,13 +168,14 @@ impl Access {
     /// (DNS rebinding), nor one of another origin.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refused> {
         let headers = request.headers();
-        if !self.has_token() {
+        let now = self.now();
+        if now.token.is_none() {
             let host = host(request).filter(is_this_machine).ok_or(Refused::Host)?;
             let own = format!("http://{host}");
             return origins_are(headers, &own).then_some(()).ok_or(Refused::Origin);
         }
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        shown.is_some_and(|shown| self.is_token(shown)).then_some(()).ok_or(Refused::Token)
+        shown.is_some_and(|shown| now.is_token(shown)).then_some(()).ok_or(Refused::Token)
     }
 
     /// Decides whether a request sees the page: as [`Self::check`], or by a session, which only reads.
@@ -191,16 +192,16 @@ impl Access {
     }
 
     pub(super) fn has_token(&self) -> bool {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).token.is_some()
+        self.now().token.is_some()
     }
 
-    fn is_token(&self, shown: &[u8]) -> bool {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).is_token(shown)
+    fn now(&self) -> RwLockReadGuard<'_, Now> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a session for a person who shows the token, and returns its cookie.
     pub(super) fn log_in(&self, token: &str) -> Option<String> {
-        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
         // The token cannot change before the session is there to be ended with it.
         let id = now.is_token(token.as_bytes()).then(|| self.sessions.lock().begin(Instant::now()))??;
         drop(now);

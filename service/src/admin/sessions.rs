@@ -2,7 +2,6 @@
 //! the token itself. Sans-IO: the time is an argument.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use ring::digest::{Digest, SHA256, digest};
@@ -31,11 +30,7 @@ impl Sessions {
     pub(super) fn begin(&mut self, now: Instant) -> Option<String> {
         let mut random = [0; ID_BYTES];
         SystemRandom::new().fill(&mut random).ok()?;
-        let id = random.iter().fold(String::new(), |mut id, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(id, "{byte:02x}");
-            id
-        });
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         while self.0.len() >= SESSIONS_MAX {
             self.0.pop_front();
         }

@@ -188,7 +188,14 @@ impl FrameBuilder {
             if is_noise {
                 return self.copy();
             }
-            let plain = self.compress(Codec::Zstd(level));
+            let plain = match check {
+                // It was laid out as a whole for its check.
+                Some(_) => {
+                    std::mem::swap(&mut self.raw, &mut self.packed);
+                    self.compress_raw(Codec::Zstd(level))
+                }
+                None => self.compress(Codec::Zstd(level)),
+            };
             let shaped = if is_complete { self.shaped.len() } else { most };
             if !shaper.note(shaped, plain.len(), raw_len) {
                 return plain;

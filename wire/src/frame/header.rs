@@ -91,6 +91,11 @@ impl FrameHeader {
         Self::read(&mut Reader::new(header))
     }
 
+    /// Returns whether the frame's blocks may refer to those of earlier frames.
+    pub const fn has_state(&self) -> bool {
+        self.codec_id == id::STATE
+    }
+
     /// Bytes of the whole frame.
     pub fn frame_len(&self) -> usize {
         FRAME_HEADER_BYTES + self.body_len
@@ -130,7 +135,7 @@ impl FrameHeader {
         within("records", self.record_count as usize, RECORDS_MAX as usize)?;
         let raw_max = if matches!(self.codec_id, id::SHAPE | id::STATE) { FRAME_RAW_TARGET } else { FRAME_BODY_MAX };
         within("raw length", self.raw_len, raw_max)?;
-        let excess = if self.codec_id == id::STATE { STATE_EXCESS_MAX } else { 0 };
+        let excess = if self.has_state() { STATE_EXCESS_MAX } else { 0 };
         within("body length", self.body_len, self.raw_len + excess)?;
         ensure(self.run_count > 0, "frame without runs")?;
         if self.codec_id == id::NONE && self.body_len != self.raw_len {

@@ -4,7 +4,6 @@ use super::decode::Frame;
 use super::intact::IntactFrame;
 use super::remembered::Remembered;
 use super::state_bound::StateBound;
-use crate::compress::id;
 use crate::error::PeerMisbehaved;
 
 /// Decoder of a lane's frames within one epoch, in the order of their sequences, each once.
@@ -36,7 +35,7 @@ impl LaneDecoder {
         }
         let header = frame.header();
         let decoded = frame.decode_with(&mut self.remembered).map_err(|error| {
-            let is_state = self.remembered.is_agreed() && header.codec_id == id::STATE;
+            let is_state = self.remembered.is_agreed() && header.has_state();
             let sequence = header.head.sequence;
             if is_state { PeerMisbehaved::State { sequence, error } } else { PeerMisbehaved::Bytes(error) }
         });

@@ -307,12 +307,12 @@ impl Shaper {
         let kept = topic.parts[part as usize].get_or_insert_with(|| Kept::new(library.shelf(&topic.name, part as u8)));
         let is_large = share.parts[part as usize] >= PART_MIN;
         let stream = (share.topic * Part::ALL.len() + part as usize) as u32;
-        if state.as_ref().is_none_or(|state| kept.template.is_some() || state.may_begin()) {
+        let may_begin = state.as_ref().is_none_or(SentState::may_begin);
+        if may_begin || kept.template.is_some() {
             kept.refresh();
         }
-        let has_template = kept.template.as_ref().is_some_and(|template| {
-            state.as_ref().is_none_or(|state| state.may_begin() || state.knows(stream, template))
-        });
+        let is_known = |template| state.as_ref().is_some_and(|state| state.knows(stream, template));
+        let has_template = kept.template.as_ref().is_some_and(|template| may_begin || is_known(template));
         let is_noise = is_large && kept.noise.is_known();
         let is_shown = !is_noise && kept.shelf.is_curious();
         let is_tried = !is_noise && has_template && kept.judge.tries();
