@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::step::{Steps, cargo, printed, remove_tree, run as run_command};
-use crate::{asan, deny, java, package, suite, tidy};
+use crate::{asan, chart, deny, java, package, suite, tidy};
 
 /// Variable of `std::backtrace`. A failed test's error has a sentence, which the frames of the test runner would hide; a
 /// panic keeps its backtrace.
@@ -87,7 +87,8 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
     if options.fast {
-        let left_out = "rustdoc, deny, AddressSanitizer, the short bench, the real-Kafka tests and the attacks";
+        let left_out =
+            "rustdoc, deny, AddressSanitizer, package, chart, the short bench, the real-Kafka tests and the attacks";
         steps.note(format!("--fast: {left_out} were NOT RUN"));
         return Ok(());
     }
@@ -109,6 +110,10 @@ fn take_slow(options: &Options, steps: &mut Steps) -> Result<()> {
     match package::obstacle() {
         None => steps.take("package", || package::check(&binary("causeway")?, &built))?,
         Some(reason) => steps.note(format!("package: NOT RUN, {reason}")),
+    }
+    match chart::obstacle() {
+        None => steps.take("chart", || chart::check(&binary("causeway")?))?,
+        Some(reason) => steps.note(format!("chart: NOT RUN, {reason}")),
     }
     if tun_is_available() {
         steps.take("short bench", || run_command(&mut short_bench()?))?;
@@ -178,7 +183,7 @@ fn short_bench() -> Result<Command> {
 }
 
 /// The path of the program `name` that `cargo build` makes.
-fn binary(name: &str) -> Result<PathBuf> {
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("debug").join(name))
 }
 

@@ -10,6 +10,7 @@ use signal_hook::consts::SIGPIPE;
 use signal_hook::flag::register_conditional_default;
 
 mod asan;
+mod chart;
 mod check;
 mod deny;
 mod java;
@@ -31,6 +32,9 @@ cargo xtask check [--fast] [--system-kafka] [--rounds N]
 
 cargo xtask asan
     run only the tests of the librdkafka shim under AddressSanitizer
+
+cargo xtask chart
+    run only the checks of the Helm chart, with the program that `cargo build` made. Needs Go
 
 cargo xtask package [--program FILE] [--out DIR | --check]
     make a Debian package: the program, systemd services, manual pages and completions
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         ["check", rest @ ..] => check::Options::parse(rest).and_then(|options| check::run(&options)),
         ["asan"] => check::target().and_then(|built| asan::alone(&built)),
+        ["chart"] => check::binary("causeway").and_then(|program| chart::check(&program)),
         ["package", rest @ ..] => {
             package::Options::parse(rest).and_then(|options| package::run(options, &check::target()?))
         }
