@@ -11,6 +11,7 @@ use harness::journal;
 use harness::pair::Pair;
 use harness::prometheus::{Programs, Prometheus};
 use harness::record::small;
+use harness::scratch::Scratch;
 use harness::wait::until_ok;
 use harness::{topics, verify};
 use serde_json::Value;
@@ -37,6 +38,23 @@ fn the_alerts_fire_when_their_tests_say_so() -> Result<()> {
         let rests = format!("alertname: {alert}, eval_time: 45m");
         ensure!(tests.contains(&fires) && tests.contains(&rests), "{alert} has no test of each kind");
     }
+    Ok(())
+}
+
+#[test]
+fn the_file_of_compose_is_what_prometheus_accepts() -> Result<()> {
+    let programs = Programs::get()?;
+    let scratch = Scratch::new("compose")?;
+    let dir = scratch.path();
+    std::fs::copy(deploy("compose/prometheus.yml"), dir.join("prometheus.yml"))?;
+    std::fs::copy(deploy("prometheus/causeway.rules.yaml"), dir.join("causeway.rules.yaml"))?;
+    std::fs::create_dir_all(dir.join("pki/link"))?;
+    std::fs::write(dir.join("pki/link/ca.pem"), "")?;
+    let without = programs.promtool(&["check", "config", "prometheus.yml"], dir);
+    ensure!(without.is_err_and(|error| error.to_string().contains("admin.token")), "the file has no token");
+    std::fs::write(dir.join("pki/admin.token"), "")?;
+    let checked = programs.promtool(&["check", "config", "prometheus.yml"], dir)?;
+    ensure!(checked.contains("1 rule files found"), "{checked}");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! `cargo xtask chart`: checks `deploy/helm` with Helm's own code. The checks are a Go module, because that code is one; they
-//! have the program read every configuration that comes out.
+//! `cargo xtask chart`: checks `deploy/helm` and `deploy/compose` with Helm's and Compose's own code. The checks are a Go
+//! module, because that code is one; they have the program read every configuration that comes out.
 
 use std::path::Path;
 use std::process::Command;

@@ -34,7 +34,7 @@ cargo xtask asan
     run only the tests of the librdkafka shim under AddressSanitizer
 
 cargo xtask chart
-    run only the checks of the Helm chart, with the program that `cargo build` made. Needs Go
+    run only the checks of the Helm chart and the Compose file, with the program that `cargo build` made. Needs Go
 
 cargo xtask package [--program FILE] [--out DIR | --check]
     make a Debian package: the program, systemd services, manual pages and completions
