@@ -2,9 +2,10 @@
 //!
 //! A cluster that has just started has no transaction coordinator for some seconds. librdkafka warns of each
 //! attempt to reach it, although nothing is wrong. Such a retry becomes a warning only once retrying has lasted
-//! [`PATIENCE`], or the client has also reported another problem.
+//! [`PATIENCE`], or the client has also reported another problem. While a cluster cannot be reached, each client repeats
+//! itself many times per second: [`Repeats`] lets few lines through, and counts the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{c_char, c_int};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time without a retry after which the next one belongs to a new problem. librdkafka retries every 500 ms.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Warnings and errors of one subject that are logged within [`REPEATS_WITHIN`].
+const REPEATS_MAX: u32 = 10;
+const REPEATS_WITHIN: Duration = Duration::from_secs(10);
+/// Subjects that are counted; librdkafka has about 100.
+const SUBJECTS_MAX: usize = 256;
+
+/// Lines of all clients, by subject. Clients of one process mostly have the same trouble.
+static REPEATS: Mutex<Repeats> = Mutex::new(Repeats(BTreeMap::new()));
+
 /// Clients that retry, by the address of their instance.
 static RETRYING: Mutex<Option<HashMap<usize, Retries>>> = Mutex::new(None);
 
@@ -28,6 +38,43 @@ struct Retries {
     last: Instant,
     /// The client has reported another problem meanwhile.
     suspect: bool,
+}
+
+/// Counts of repeated lines.
+#[derive(Debug)]
+struct Repeats(BTreeMap<(Level, String), Repeated>);
+
+#[derive(Debug, Clone, Copy)]
+struct Repeated {
+    since: Instant,
+    logged: u32,
+    left_out: u64,
+}
+
+impl Repeats {
+    /// Returns whether a line of this level and subject is logged, and then how many were left out before it.
+    fn admit(&mut self, now: Instant, level: Level, subject: &str) -> Option<u64> {
+        if level > Level::WARN {
+            return Some(0);
+        }
+        let key = (level, subject.to_owned());
+        if !self.0.contains_key(&key) && self.0.len() >= SUBJECTS_MAX {
+            return Some(0);
+        }
+        let new = Repeated { since: now, logged: 0, left_out: 0 };
+        let repeated = self.0.entry(key).or_insert(new);
+        let mut before = 0;
+        if now.saturating_duration_since(repeated.since) >= REPEATS_WITHIN {
+            before = repeated.left_out;
+            *repeated = new;
+        }
+        if repeated.logged == REPEATS_MAX {
+            repeated.left_out += 1;
+            return None;
+        }
+        repeated.logged += 1;
+        Some(before)
+    }
 }
 
 /// Returns the level for one log line of a client, and records what it says of the client's retries.
@@ -70,6 +117,13 @@ pub(super) extern "C" fn on_log(
     let line = unsafe { lossy(line) };
     let level = with_retries(rk.addr(), |retries| level_of(retries, Instant::now(), severity, &facility, &line));
     let facility = &*facility;
+    let mut repeats = REPEATS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(left_out) = repeats.admit(Instant::now(), level, facility) else { return };
+    drop(repeats);
+    let line = match left_out {
+        0 => line,
+        count => format!("{line} ({count} such lines were left out before)").into(),
+    };
     match level {
         Level::ERROR => tracing::error!(target: "librdkafka", facility, "{line}"),
         Level::WARN => tracing::warn!(target: "librdkafka", facility, "{line}"),
@@ -135,6 +189,20 @@ mod tests {
             (1_000, 4, "GETPID", LINE),
         ];
         assert_eq!(levels(&lines), [Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::WARN]);
+    }
+
+    #[test]
+    fn repeated_lines_are_counted_and_few_are_logged() {
+        let start = Instant::now();
+        let mut repeats = Repeats(BTreeMap::new());
+        let mut admit = |ms, level, subject: &str| repeats.admit(start + Duration::from_millis(ms), level, subject);
+        let logged = (0..200).filter(|n| admit(n * 50, Level::ERROR, "ALLBROKERSDOWN").is_some()).count();
+        assert_eq!(logged, 10, "20 per second for 10 s");
+        assert_eq!(admit(9_999, Level::ERROR, "FAIL"), Some(0), "another subject");
+        assert_eq!(admit(9_999, Level::WARN, "ALLBROKERSDOWN"), Some(0), "another level");
+        assert_eq!(admit(10_000, Level::ERROR, "ALLBROKERSDOWN"), Some(190));
+        assert_eq!(admit(10_001, Level::ERROR, "ALLBROKERSDOWN"), Some(0));
+        assert!((0..50).all(|n| admit(n, Level::DEBUG, "FETCH").is_some()), "whoever asks for debug lines gets them");
     }
 
     #[test]
