@@ -94,6 +94,8 @@ pub struct PromoteLane {
     pub record: Option<PromotedRecord>,
     /// Receives the final state, once the promotion is stored.
     pub answer: oneshot::Sender<Result<Box<LaneState>, OpenError>>,
+    /// The sender's last word of the source's ends, to be stored in lane 0.
+    pub(crate) ends: Option<EndsReading>,
 }
 
 /// Request to store the statement of loss of a promoted link.

@@ -11,7 +11,8 @@ use super::open_lane::Lane;
 use super::opening::{fold_stored, gone_is_refused};
 use super::ownership::custody_entries;
 use super::terms::OpenError;
-use crate::target::promoted::{PromotedRecord, StatementPart};
+use crate::link::source_ends::EndsReading;
+use crate::target::promoted::{EndsRecord, PromotedRecord, StatementPart};
 use crate::target::state::{self, LaneState};
 use crate::target::{Extent, LaneTarget, StateEntry};
 
@@ -24,20 +25,43 @@ impl<T: LaneTarget> Lane<T> {
     /// Frames that are not committed are dropped: commit those that are there without a gap before. Returns the state,
     /// which does not change any more. After an error call it again.
     pub fn promote(&mut self, link: &str, record: Option<&PromotedRecord>) -> Result<LaneState, OpenError> {
+        self.promote_knowing(link, record, None)
+    }
+
+    /// Promotes the lane as [`Lane::promote`] does, and stores the sender's last word of the source's ends with the promotion:
+    /// this process may end before the statement is stored.
+    pub fn promote_knowing(
+        &mut self,
+        link: &str,
+        record: Option<&PromotedRecord>,
+        ends: Option<&EndsReading>,
+    ) -> Result<LaneState, OpenError> {
         self.close(LaneClosedReason::SessionEnded, PROMOTING);
         self.parts.target.discard();
-        let promoted = self.store_promotion(link, record);
+        let promoted = self.store_promotion(link, record, ends);
         self.parts.target.discard();
         promoted
     }
 
-    fn store_promotion(&mut self, link: &str, record: Option<&PromotedRecord>) -> Result<LaneState, OpenError> {
+    fn store_promotion(
+        &mut self,
+        link: &str,
+        record: Option<&PromotedRecord>,
+        ends: Option<&EndsReading>,
+    ) -> Result<LaneState, OpenError> {
         let mut state = self.take_stored(link)?;
+        let ends = ends.filter(|_| state.promoted.is_none());
         let Some(promoted) = state.promoted.take().or_else(|| record.cloned()) else {
             return Err(Close::normal(format!("link {link} is not promoted")).into());
         };
         let mut entries = custody_entries(&state.custody);
         entries.push(StateEntry::new(state::promoted_key(), Some(state::encode(&promoted))));
+        if let Some(reading) = ends {
+            let parts = EndsRecord::parts(reading.heard, reading.ends.iter().map(|(at, end)| (at, *end)));
+            let stored = (0..).zip(&parts).map(|(part, one)| (state::ends_key(part), state::encode(one)));
+            entries.extend(stored.map(|(key, value)| StateEntry::new(key, Some(value))));
+            parts.into_iter().for_each(|part| part.add_to(&mut state.ends));
+        }
         self.parts.target.commit_entries(entries)?;
         state.promoted = Some(promoted);
         Ok(state)

@@ -7,9 +7,9 @@ use crate::target::Target;
 impl<T: Target> LaneRunner<T> {
     pub(super) fn promote(&mut self, request: PromoteLane) {
         let lane = self.lane.id();
-        let PromoteLane { record, answer } = request;
+        let PromoteLane { record, ends, answer } = request;
         let asking = self.handle.ask();
-        let promoted = self.lane.promote(&self.link, record.as_ref());
+        let promoted = self.lane.promote_knowing(&self.link, record.as_ref(), ends.as_ref());
         drop(asking);
         match &promoted {
             Ok(_) => {

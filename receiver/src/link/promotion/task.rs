@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kafka::catalog::described;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use transport::clock::unix_millis;
@@ -24,7 +25,7 @@ use crate::lane::OpenError;
 use crate::lane::handle::{Command, LaneHandle, PromoteLane, StoreStatement};
 use crate::link::ServedLink;
 use crate::link::acls::task::{Given, give_held_back};
-use crate::link::own_topic::described;
+use crate::link::source_ends::EndsReading;
 use crate::link::state_topic;
 use crate::target::promoted::PromotedRecord;
 use crate::target::state::{self, LaneState};
@@ -195,7 +196,8 @@ impl Promotion {
         self.link.end_sessions(&Close::normal("the link is being promoted"));
         let mut course = Course::new(record);
         self.set_step("promoting lane 0");
-        let first = promote(self.lanes(1)?.remove(0), course.record().cloned()).await?;
+        let ends = self.link.source_ends.newest();
+        let first = promote(self.lanes(1)?.remove(0), course.record().cloned(), ends).await?;
         self.link.promotion.set(first.promoted.clone(), false);
         let close = first.promoted.as_ref().map(|record| record.close(&name));
         close.iter().for_each(|close| self.link.end_sessions(close));
@@ -206,7 +208,7 @@ impl Promotion {
         for lane in course.next() {
             let handle = lanes[usize::from(lane.0)].clone();
             let record = course.record().cloned();
-            asked.spawn(async move { (lane, promote(handle, record).await) });
+            asked.spawn(async move { (lane, promote(handle, record, None).await) });
         }
         let mut failed = Vec::new();
         self.set_step(format!("promoting {} lanes", lanes.len()));
@@ -275,9 +277,13 @@ impl Promotion {
     }
 }
 
-async fn promote(lane: LaneHandle, record: Option<PromotedRecord>) -> Result<Box<LaneState>, String> {
+async fn promote(
+    lane: LaneHandle,
+    record: Option<PromotedRecord>,
+    ends: Option<EndsReading>,
+) -> Result<Box<LaneState>, String> {
     let (answer, answered) = oneshot::channel();
-    push(&lane, Command::Promote(PromoteLane { record, answer }))?;
+    push(&lane, Command::Promote(PromoteLane { record, ends, answer }))?;
     match answered_within(answered).await {
         Ok(promoted) => promoted.map_err(|error| match error {
             OpenError::Target(error) => error.to_string(),
