@@ -1,5 +1,7 @@
 //! The command line and its help.
 
+mod promotion;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use sender::ResumeScope as Scope;
 
 use crate::exit;
 use crate::role::Role;
+pub(crate) use promotion::{FailbackCommand, FailbackPlan, Failover, Salvage, SwitchOver};
 
 const ABOUT: &str = "\
 Moves Kafka topics between data centres at the speed of the line, exactly once.
@@ -177,36 +180,6 @@ Examples:
   causeway acls --config receiver.toml
   causeway acls --json | jq '.[] | select(.state == \"failed\")'";
 
-const FAILOVER: &str = "\
-Ends a link for good, because its source is gone: the target belongs to its applications from then
-on. Ask the receiver. It commits what it has, takes every lane so that no sender and no other
-receiver of the link can write again, commits the offsets of consumer groups a last time, and states
-what is lost: per partition up to where it was carried, what is known and not carried, and since
-when nothing is known. The statement is kept in the target. A sender that comes back is refused.
-
-Asked again, it finishes what is not finished, and prints the same statement. `--dry-run` prints the
-statement as it would be now and changes nothing.
-
-Examples:
-  causeway failover --link fra-to-sin --dry-run
-  causeway failover --link fra-to-sin --reason 'flood in Frankfurt'
-  causeway failover --link fra-to-sin --config receiver.toml --json | jq '.partitions[]'
-  causeway failover --link fra-to-sin --config receiver.toml --without-receiver";
-
-const SWITCH_OVER: &str = "\
-Moves the applications of a link to its target without loss: for a migration or maintenance. Ask the
-receiver while the sender runs. Stop the producers at the source first. The command waits until no
-partition of the source has moved for `--quiet`, and all of it and the offsets of consumer groups are
-in the target; it names what it waits for, such as topics that are still written. Then it promotes
-the link like `causeway failover`, and prints the same statement, with nothing lost.
-
-After `--timeout` it fails, and the link was not changed. The receiver abandons it too, some seconds
-after the command was stopped. Choose a `--quiet` that is longer than the pauses of your producers.
-
-Examples:
-  causeway switch-over --link fra-to-sin --reason 'move to Singapore'
-  causeway switch-over --link fra-to-sin --quiet 30s --timeout 1h --config receiver.toml --json";
-
 const BYTES: &str = "\
 Shows how small a link makes records like yours, and how fast, with each value of
 `wan.compression`, and how large Kafka's own batches of them are. It makes and reads frames with
@@ -291,11 +264,19 @@ pub(crate) enum Command {
     #[command(long_about = ACLS, after_long_help = exit::help_of("acls"))]
     Acls(Acls),
     /// End a link because its source is gone, and state what is lost
-    #[command(long_about = FAILOVER, after_long_help = exit::help_of("failover"))]
+    #[command(long_about = promotion::FAILOVER, after_long_help = exit::help_of("failover"))]
     Failover(Failover),
     /// Promote a link without loss: once nothing is written to its source any more, and all of it is carried
-    #[command(long_about = SWITCH_OVER, after_long_help = exit::help_of("switch-over"))]
+    #[command(long_about = promotion::SWITCH_OVER, after_long_help = exit::help_of("switch-over"))]
     SwitchOver(SwitchOver),
+    /// Come back after a promotion: a link the other way
+    Failback {
+        #[command(subcommand)]
+        command: FailbackCommand,
+    },
+    /// Copy the records that a promoted link never carried, at the cluster that was its source
+    #[command(long_about = promotion::SALVAGE, after_long_help = exit::help_of("salvage"))]
+    Salvage(Salvage),
     /// Show how small a link makes a sample of records, and what that costs
     #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
     Bytes(Bytes),
@@ -402,53 +383,6 @@ pub(crate) struct Acls {
     /// Print JSON: an array with an entry for each rule
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Arguments of `causeway failover`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Failover {
-    /// Name of the link
-    #[arg(long, value_name = "NAME")]
-    pub(crate) link: String,
-    /// Reason, which the refused sender and the statement show
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// State what would be lost now, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do it in this process, with the `--config` of a receiver: no receiver of the link runs
-    #[arg(long, requires = "config")]
-    pub(crate) without_receiver: bool,
-    /// Longest wait for the receiver
-    #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = wire::units::parse_duration)]
-    pub(crate) timeout: Duration,
-    /// Print JSON: the statement
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) admin: AdminOptions,
-}
-
-/// Arguments of `causeway switch-over`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SwitchOver {
-    /// Name of the link
-    #[arg(long, value_name = "NAME")]
-    pub(crate) link: String,
-    /// Reason, which the refused sender and the statement show
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Time for which nothing may be written to the source
-    #[arg(long, value_name = "TIME", default_value = "2 s", value_parser = wire::units::parse_duration)]
-    pub(crate) quiet: Duration,
-    /// Time after which it fails without a change of the link
-    #[arg(long, value_name = "TIME", default_value = "10 min", value_parser = wire::units::parse_duration)]
-    pub(crate) timeout: Duration,
-    /// Print JSON: the statement
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) admin: AdminOptions,
 }
 
 /// Arguments of `causeway bytes`.

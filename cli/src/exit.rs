@@ -18,7 +18,7 @@ const EXIT_CODES: [(u8, &str); 4] = [
 ];
 
 /// Meanings of 0, 1 and 2 for the commands that have their own words for them.
-const OF_COMMANDS: [(&str, &[&str]); 12] = [
+const OF_COMMANDS: [(&str, &[&str]); 14] = [
     ("check", &["every check passed", "a check failed", "the file cannot be used"]),
     ("status", &["a process answered", "none did"]),
     ("resume", &["the partition resumed", "it did not; the message says why"]),
@@ -37,6 +37,11 @@ const OF_COMMANDS: [(&str, &[&str]); 12] = [
             "invalid time",
         ],
     ),
+    (
+        "failback plan",
+        &["every partition would be carried", "some would not, or nothing is promoted", "a file does not fit"],
+    ),
+    ("salvage", &["everything was copied", "some was not; the message says why", "invalid statement, file or topic"]),
     ("translate", &["every offset was translated", "some were not, or there was no response", "invalid offset"]),
 ];
 

@@ -124,7 +124,7 @@ fn print(json: bool, already: bool, statement: &Statement) -> std::io::Result<()
 
 /// Returns the statement for people.
 fn text(statement: &Statement, already: bool) -> String {
-    let Statement { link, promoted, made, quiet_since, partitions, groups, groups_heard, problems } = statement;
+    let Statement { link, promoted, made, quiet_since, partitions, groups, groups_heard, problems, .. } = statement;
     let mut page = String::new();
     let mut line = |text: String| {
         page.push_str(&text);
@@ -214,6 +214,7 @@ mod tests {
     fn statement() -> Statement {
         let known = PartitionLoss {
             topic: "orders".to_owned(),
+            topic_id: None,
             partition: 3,
             target_topic: Some("fra.orders".to_owned()),
             carried_to: Some(70_000),

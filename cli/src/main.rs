@@ -10,6 +10,7 @@ mod bytes;
 mod check;
 mod example;
 mod exit;
+mod failback;
 mod failover;
 mod history;
 mod manual;
@@ -20,6 +21,7 @@ mod receive;
 mod reload;
 mod resume;
 mod role;
+mod salvage;
 mod send;
 mod status;
 mod translate;
@@ -29,7 +31,7 @@ use netem::command::NetemCommand;
 use service::names::{LinkName, PeerName};
 use service::pki::{self, Request};
 
-use crate::args::{Args, Command, PkiCommand, PkiInit, PkiIssue};
+use crate::args::{Args, Command, FailbackCommand, PkiCommand, PkiInit, PkiIssue};
 use crate::exit::Failure;
 
 fn main() {
@@ -54,6 +56,8 @@ fn main() {
         Command::Acls(arguments) => acls::run(&arguments),
         Command::Failover(arguments) => failover::run(&arguments),
         Command::SwitchOver(arguments) => failover::switch_over(&arguments),
+        Command::Failback { command: FailbackCommand::Plan(arguments) } => failback::run(&arguments),
+        Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Bytes(arguments) => bytes::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

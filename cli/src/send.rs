@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka::Properties;
 use prometheus_client::registry::Registry;
-use receiver::PromotedLinks;
+use receiver::StoredLinks;
 use sender::config::Config;
 use sender::{Dependencies, PromotedState, Report, StopReason};
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use service::admin::{Admin, Outcome};
 use service::live::Live;
 use service::shutdown::Shutdown;
 use transport::io_threads::IoThreads;
+use wire::ids::Position;
+use wire::partition::Partition;
 use wire::returning::PromotedLink;
 
 use crate::exit::Failure;
@@ -32,9 +34,8 @@ impl Process for Config {
         shutdown: Shutdown,
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
         let now = config.now();
-        let read = || {
-            PromotedLinks::new(properties, &now.link).map(|links| Arc::new(Brought(links)) as Arc<dyn PromotedState>)
-        };
+        let read =
+            || StoredLinks::new(properties, &now.link).map(|links| Arc::new(Brought(links)) as Arc<dyn PromotedState>);
         let promoted = now.source.promoted_link.as_ref().map(|_| read()).transpose()?;
         let dependencies = Dependencies { promoted, ..Dependencies::kafka(&now, properties)? };
         Ok(async { sender::run(config, dependencies, report, shutdown).await.map_err(Failure::from) })
@@ -42,11 +43,15 @@ impl Process for Config {
 }
 
 /// What a promoted link has stored in the source cluster, which was its target.
-struct Brought(PromotedLinks);
+struct Brought(StoredLinks);
 
 impl PromotedState for Brought {
     fn read(&self, link: &str) -> Result<PromotedLink, String> {
-        self.0.read(link)
+        self.0.promoted(link)
+    }
+
+    fn positions_back(&self, link: &str, here: &[(Partition, Position)]) -> Result<Vec<Option<Position>>, String> {
+        self.0.positions_back(link, here)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). Tests, benches and the demo, whose cluster does not
 //! answer every admin call, use the catalog in memory of `testkit`.
 
+use std::time::Duration;
+
 use wire::acl::Acl;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
@@ -10,6 +12,10 @@ use wire::partition::Partition;
 use crate::KafkaError;
 use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset};
 use crate::topic_settings::{NAMES, TopicSettings};
+
+/// Time for the partitions of a created topic to answer.
+const APPEAR: Duration = Duration::from_secs(10);
+const APPEAR_STEP: Duration = Duration::from_millis(50);
 
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,4 +247,45 @@ pub fn only<T>(answers: Answers<T>) -> Result<T, KafkaError> {
 
 fn unsupported<T>(doing: &str) -> Result<T, KafkaError> {
     Err(KafkaError::misused(doing, "this catalog does not support it"))
+}
+
+/// Describes the one topic in `names`; `None` if it does not exist.
+pub fn described(catalog: &dyn Catalog, names: &[String]) -> Result<Option<TopicDescription>, KafkaError> {
+    match only(catalog.describe(names)) {
+        Err(error) if error.is_unknown_topic() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Waits until every partition of a created topic has a leader that answers.
+pub fn appear(catalog: &dyn Catalog, name: &str, count: i32) -> Result<(), KafkaError> {
+    let partitions: Vec<_> = (0..count).map(|partition| Partition::new(name, partition)).collect();
+    let mut waited = Duration::ZERO;
+    loop {
+        let bounds = catalog.bounds(&partitions, Isolation::Uncommitted);
+        match bounds.and_then(|bounds| bounds.into_iter().collect::<Result<Vec<_>, _>>()) {
+            Ok(_) => return Ok(()),
+            Err(error) if waited >= APPEAR => return Err(error),
+            Err(_) => {
+                std::thread::sleep(APPEAR_STEP);
+                waited += APPEAR_STEP;
+            }
+        }
+    }
+}
+
+/// Creates a topic with these settings, and waits until it can be written.
+pub fn create(
+    catalog: &dyn Catalog,
+    name: &str,
+    partitions: i32,
+    replication: Option<i32>,
+    configs: &[(&str, &str)],
+) -> Result<(), KafkaError> {
+    // With three or more replicas, the loss of one broker must not lose what is stored.
+    let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
+    let configs = configs.iter().copied().chain(in_sync);
+    let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    only(catalog.create(&[NewTopic { name: name.to_owned(), partitions, replication, configs }]))?;
+    appear(catalog, name, partitions)
 }

@@ -256,7 +256,7 @@ impl LogReader {
 
     /// Passes on all committed records of a partition in order, from `bounds.start` at least to `bounds.end`, or until
     /// `take` breaks.
-    fn scan(
+    pub fn scan(
         &self,
         topic: &str,
         partition: i32,

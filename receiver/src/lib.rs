@@ -36,9 +36,10 @@ pub use link::acls::board::{AclState, AclStatus, AclsStatus};
 pub use link::foreign::board::{ForeignPartition, ForeignWrites};
 pub use link::promotion::attempt::{FailoverAnswer, FailoverRequest, SwitchOverRequest};
 pub use link::promotion::board::PromotionStatus;
-pub use link::promotion::brought::{PromotedLinks, brought};
+pub use link::promotion::brought::brought;
 pub use link::promotion::course::Course;
 pub use link::promotion::statement::{GroupResume, PartitionLoss, Statement};
+pub use link::promotion::stored_links::{FirstRecords, StoredLinks};
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
 pub use translate::{PartitionOffset, Place, TranslateRequest, Translation, TranslationState};
@@ -55,6 +56,7 @@ pub use target::{custody, map, promoted, state};
 
 // A lane, which the simulation, the fuzzers and the benches drive without a process.
 pub use join::carried_topics::CarriedTopics;
+pub use join::returns::{Provenance, Returning};
 pub use join::{Offered, OfferedTarget};
 pub use lane::inbox::{Arrival, Inbox};
 pub use lane::memory::DecodeMemory;

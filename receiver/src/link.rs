@@ -12,7 +12,6 @@ pub(crate) mod left_out;
 pub(crate) mod limits;
 pub(crate) mod map_topic;
 pub(crate) mod own_store;
-pub(crate) mod own_topic;
 pub(crate) mod promotion;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;

@@ -95,7 +95,7 @@ pub async fn run<T: Target>(
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let writers = Arc::new(Writers::start(parts.target, writer_config(&config, address.port(), board.clock()))?);
     let start_lane = start_lane(Arc::clone(&writers), Arc::clone(&memory));
-    let translator = Arc::new(Translator::new(Arc::<Writers<T>>::clone(&writers)));
+    let translator = Arc::new(Translator::new(writers.target()));
     let stores: Arc<dyn OwnStores> = Arc::<Writers<T>>::clone(&writers);
     let groups = Arc::new(GroupServices { translator, stores });
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));

@@ -24,15 +24,18 @@ use std::time::{Duration, Instant};
 use kafka::catalog::{Catalog, only};
 use kafka::log::FirstSince;
 use service::lock::Lock;
+use wire::halt::HaltReason;
 use wire::ids::{LaneId, Offset, Position};
 
 use crate::lane::known_map::KnownMap;
+use crate::lane::uncovered::end;
 use crate::link::ServedLink;
 use crate::link::blocking::Blocking;
 use crate::target::map::blocks::BlockRef;
 use crate::target::map::search::{Found, Step, Wanted};
+use crate::target::map::{MapPart, MapRange};
+use crate::target::state::PartitionRecord;
 use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, TargetPartition, state};
-use crate::writer::Writers;
 use aim::{Aim, SourcePosition, TargetPosition};
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
 pub(crate) use carried::carried_topics;
@@ -42,6 +45,8 @@ pub use query::{PartitionOffset, Place, TranslateRequest, Translation, Translati
 
 /// Time limit of one request: the admin port has 8 s for each.
 const WITHIN: Duration = Duration::from_secs(7);
+/// Time limit of a search for a link's first record, which may have to read all its blocks.
+const FIRST_WITHIN: Duration = Duration::from_secs(600);
 /// Requests that may search at the same time.
 const SEARCHES_MAX: usize = 2;
 /// Blocks of a search. It needs a tenth of them for the longest chain.
@@ -60,7 +65,7 @@ pub(crate) trait StoredMaps: Send + Sync {
     fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError>;
 }
 
-impl<T: Target> StoredMaps for Writers<T> {
+impl<T: Target> StoredMaps for T {
     fn state(&self, link: &str, lane: LaneId) -> Result<Vec<StateEntry>, TargetError> {
         self.states()?.read(&state::partition(link, lane), Extent::LastStable)
     }
@@ -83,6 +88,18 @@ impl<T: Target> StoredMaps for Writers<T> {
     fn first_since(&self, at: &TargetPartition, from: Position, time: i64) -> Result<FirstSince, TargetError> {
         self.states()?.first_since(at, from, time)
     }
+}
+
+/// Where a link's first record at or after a position of a target partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstWritten {
+    At(Offset),
+    /// The link has written no such record.
+    Nowhere,
+    /// The map does not go back so far.
+    BeforeMap,
+    /// The link wrote there before that position, too.
+    Throughout,
 }
 
 /// Translator of a receiver.
@@ -166,6 +183,49 @@ impl Translator {
         Arc::clone(&self.stored)
     }
 
+    /// Finds the first record that a link wrote at or after a position of its target partition. Blocks.
+    pub(crate) fn first_written(
+        &self,
+        link: &str,
+        catalog: &dyn Catalog,
+        map: &KnownMap,
+        from: Position,
+    ) -> Result<FirstWritten, String> {
+        let search = Search { translator: self, link, catalog, deadline: Instant::now() + FIRST_WITHIN };
+        match search.find(map, Wanted::Source(Offset(from.0)))? {
+            Found::Record(_) => match search.find(map, Wanted::Source(Offset(from.0 - 1)))? {
+                Found::Before => Ok(FirstWritten::At(Offset(from.0))),
+                _ => Ok(FirstWritten::Throughout),
+            },
+            Found::Next(_) => Ok(FirstWritten::Throughout),
+            // The map has begun again, and does not have the records before.
+            Found::After(None) if map.record.delivered > 0 => Ok(FirstWritten::BeforeMap),
+            Found::After(_) => Ok(FirstWritten::Nowhere),
+            Found::Before => {
+                let first = search.first(map)?.map(|first| FirstWritten::At(first.target));
+                Ok(first.unwrap_or(FirstWritten::BeforeMap))
+            }
+        }
+    }
+
+    /// Returns the position at the source of a position in the target: everything before either is the same. `None` if the map
+    /// does not go back so far. Blocks.
+    pub(crate) fn source_position(
+        &self,
+        link: &str,
+        catalog: &dyn Catalog,
+        map: &KnownMap,
+        target: Position,
+    ) -> Result<Option<Position>, String> {
+        let search = Search { translator: self, link, catalog, deadline: Instant::now() + WITHIN };
+        Ok(match search.find(map, Wanted::Source(Offset(target.0)))? {
+            Found::Record(offset) | Found::Next(offset) => Some(Position(offset.0)),
+            Found::After(Some(_)) => Some(map.record.position),
+            Found::After(None) => (end(&map.record) == Some(target)).then_some(map.record.position),
+            Found::Before => None,
+        })
+    }
+
     async fn aims_of(
         self: Arc<Self>,
         link: Arc<ServedLink>,
@@ -181,6 +241,12 @@ impl Translator {
         };
         searches.run(search).await
     }
+}
+
+/// Returns the position in the target before which the link has written nothing, as far as its record tells.
+fn own_from(record: &PartitionRecord) -> Position {
+    let known = record.map.search().filter(|map| map.end().is_some());
+    known.map_or(record.target_end, |map| map.oldest_known().target)
 }
 
 /// Search in the maps of one link.
@@ -256,17 +322,22 @@ impl Search<'_> {
     fn aim(&self, known: &KnownMaps, query: &Query) -> Result<Aim, String> {
         let Some(map) = known.of(query) else { return Ok(Aim::NotCarried) };
         let Ok(Wanted::Target(asked)) = query.wanted() else { return Ok(Aim::NotCarried) };
+        let halt = map.record.halt.as_ref().and_then(|halt| HaltReason::of(&halt.reason));
+        if halt == Some(HaltReason::TargetReplaced) {
+            return Ok(Aim::NotCarried);
+        }
         let carried = map.record.position.0;
         let is_exact = asked.0 <= carried;
         let target = map.record.target();
+        let own = own_from(&map.record);
         let at = |position: i64| {
-            Aim::At(TargetPosition { partition: target.clone(), position: Position(position), is_exact })
+            Aim::At(TargetPosition { partition: target.clone(), position: Position(position), is_exact, own })
         };
         // A position is that of the next record: nothing before it is missing where everything before it is carried.
         Ok(match self.find(map, Wanted::Target(Offset(asked.0.min(carried))))? {
             Found::Record(offset) | Found::Next(offset) => at(offset.0),
             Found::After(Some(end)) => at(end.0),
-            Found::After(None) => Aim::Empty { target: target.clone(), is_exact },
+            Found::After(None) => Aim::Empty { target: target.clone(), is_exact, own },
             Found::Before => Aim::BeforeMap,
         })
     }
@@ -285,6 +356,24 @@ impl Search<'_> {
             step = block.block.search().find(wanted);
         }
         Err(format!("{}: the blocks of its map are damaged", map.key))
+    }
+
+    /// Returns the first range of a map that has every record of its link; `None` if it has not.
+    fn first(&self, map: &KnownMap) -> Result<Option<MapRange>, String> {
+        let count = |part: MapPart<'_>| part.ranges().map(|range| range.count).sum::<u64>();
+        let Some(part) = map.record.map.search() else { return Ok(None) };
+        let mut records = count(part);
+        let mut first = part.ranges().next();
+        let mut before = part.previous();
+        loop {
+            let Some(at) = before else { return Ok(first.filter(|_| records == map.record.delivered)) };
+            self.check_time()?;
+            let Some(block) = self.block(map, at)? else { return Ok(None) };
+            let part = block.block.search();
+            records += count(part);
+            first = part.ranges().next();
+            before = part.previous();
+        }
     }
 
     /// Returns a block of a partition's map; `None` if it was deleted, or is another one because the topic was.

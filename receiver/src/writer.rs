@@ -129,7 +129,7 @@ pub(crate) struct WriterConfig {
 
 /// The writers of a receiver, and their threads.
 pub(crate) struct Writers<T: Target> {
-    target: T,
+    target: Arc<T>,
     config: WriterConfig,
     opening: Blocking,
     homes: Arc<Homes<T>>,
@@ -174,7 +174,7 @@ impl<T: Target> Writers<T> {
             threads.push(spawned.map_err(|error| KafkaError::misused("start of a writer", error.to_string()))?);
         }
         let opening = Blocking::new(OPENING_MAX);
-        Ok(Self { target, config, opening, homes, threads: Lock::new(threads) })
+        Ok(Self { target: Arc::new(target), config, opening, homes, threads: Lock::new(threads) })
     }
 
     /// Makes the share of a link.
@@ -190,6 +190,11 @@ impl<T: Target> Writers<T> {
     /// Returns access to what the target stores.
     pub(crate) fn states(&self) -> Result<T::States, KafkaError> {
         self.target.states()
+    }
+
+    /// Returns the clients of the target.
+    pub(crate) fn target(&self) -> Arc<T> {
+        Arc::clone(&self.target)
     }
 
     /// Begins to serve a lane.

@@ -1,10 +1,10 @@
 //! Processes of the `causeway` binary, as users run them, to watch, shut down and kill.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
@@ -75,9 +75,12 @@ impl Process {
         self.wait(timeout)
     }
 
-    /// Returns its log, with the output of all its starts.
+    /// Returns its log, with the output of all its starts; nothing before its guard has made the file.
     pub fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+        match fs::read(&self.log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => Ok(String::from_utf8_lossy(&read?).into_owned()),
+        }
     }
 
     /// Returns its resident memory, in bytes.

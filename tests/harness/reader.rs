@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::cluster::Cluster;
-use crate::record::{Contents, Entry, digest_of};
+use crate::record::{Contents, Entry, copied_entry_of, entry_of};
 
 /// Time that a reader waits for the next record or the next end of a partition.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,6 +35,8 @@ pub struct Reader {
     /// Assigned partitions; true once the reader has reached the end.
     at_end: BTreeMap<i32, bool>,
     contents: Contents,
+    /// What is noted of a record.
+    entry: fn(&BorrowedMessage<'_>) -> Entry,
 }
 
 impl Reader {
@@ -55,7 +58,8 @@ impl Reader {
         config.set("fetch.wait.max.ms", "50").set("fetch.message.max.bytes", "10485760");
         config.set("queued.max.messages.kbytes", "65536").set("reconnect.backoff.max.ms", "500");
         let consumer = config.create()?;
-        Ok(Self { consumer, topic: topic.to_owned(), at_end: BTreeMap::new(), contents: Contents::default() })
+        let topic = topic.to_owned();
+        Ok(Self { consumer, topic, at_end: BTreeMap::new(), contents: Contents::default(), entry: entry_of })
     }
 
     /// Returns the records read so far.
@@ -98,7 +102,7 @@ impl Reader {
     fn poll(&mut self) -> Result<bool> {
         match self.consumer.poll(POLL) {
             Some(Ok(message)) => {
-                let entry = Entry { offset: message.offset(), digest: digest_of(&message) };
+                let entry = (self.entry)(&message);
                 self.contents.add(message.topic(), message.partition(), entry);
                 self.at_end.insert(message.partition(), false);
                 Ok(true)
@@ -127,6 +131,13 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Reads what `causeway salvage` has copied into a topic: each record with the offset that it had at the source, and the digest
+/// that it had there.
+pub fn read_copies(cluster: &Cluster, topic: &str) -> Result<Contents> {
+    let mut reader = Reader { entry: copied_entry_of, ..Reader::new(cluster, topic, Isolation::Committed)? };
+    Ok(reader.read_to_end()?.clone())
 }
 
 /// Reads all records that these topics have now.

@@ -118,11 +118,36 @@ fn random_bytes(rng: &mut StdRng, max: usize) -> Vec<u8> {
     bytes
 }
 
+/// Returns what is noted of a record that was read.
+pub fn entry_of(message: &BorrowedMessage<'_>) -> Entry {
+    Entry { offset: message.offset(), digest: digest_of(message) }
+}
+
+/// Returns what is noted of a copy that `causeway salvage` has made: offset and digest as they were at the source.
+pub fn copied_entry_of(message: &BorrowedMessage<'_>) -> Entry {
+    let mut headers: Vec<_> = headers_of(message).collect();
+    let coordinates = headers.split_off(headers.len().saturating_sub(4));
+    let text = |name: &str| {
+        let found = coordinates.iter().find(|(key, _)| *key == name).and_then(|(_, value)| *value);
+        std::str::from_utf8(found.expect("a copy has coordinates")).expect("they are text").to_owned()
+    };
+    assert_eq!(text("causeway.partition"), message.partition().to_string());
+    assert!(message.topic().starts_with(&text("causeway.topic")) && !text("causeway.link").is_empty());
+    let digest = digest(message.key(), message.payload(), headers.into_iter(), timestamp_of(message));
+    Entry { offset: text("causeway.offset").parse().expect("it is a number"), digest }
+}
+
 /// Returns the digest of a record that was read.
 pub fn digest_of(message: &BorrowedMessage<'_>) -> u64 {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let headers = headers.map(|header| (header.key, header.value));
-    digest(message.key(), message.payload(), headers, message.timestamp().to_millis().unwrap_or(-1))
+    digest(message.key(), message.payload(), headers_of(message), timestamp_of(message))
+}
+
+fn headers_of<'m>(message: &'m BorrowedMessage<'_>) -> impl Iterator<Item = (&'m str, Option<&'m [u8]>)> {
+    message.headers().into_iter().flat_map(|headers| headers.iter()).map(|header| (header.key, header.value))
+}
+
+fn timestamp_of(message: &BorrowedMessage<'_>) -> i64 {
+    message.timestamp().to_millis().unwrap_or(-1)
 }
 
 fn digest<'a>(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::admin::committed;
 use harness::cluster::Cluster;
-use harness::command::run_at;
+use harness::command::{Exit, run, run_at};
 use harness::files::LinkFiles;
 use harness::journal::{self, Load};
 use harness::pair::Pair;
@@ -16,6 +16,7 @@ use harness::topics;
 use harness::wait::{self, until_ok};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde_json::Value;
 
 use crate::failover::{Loaded, PARTITIONS};
 
@@ -57,10 +58,38 @@ fn followed_by(first: &Digests, second: &Digests) -> Digests {
 }
 
 /// Makes the files of a link that continues after the promotion of `promoted`.
-fn back(link: &str, promoted: &str, from: &Cluster, to: &Cluster, topic: &str) -> Result<LinkFiles> {
+pub(crate) fn back(link: &str, promoted: &str, from: &Cluster, to: &Cluster, topic: &str) -> Result<LinkFiles> {
     let mut files = LinkFiles::new(link, from, to, &[topic])?;
     files.sender.set("source", "start", "\"promotion\"").set("source", "promoted_link", &format!("{promoted:?}"));
     Ok(files)
+}
+
+/// Asks what the way back will do.
+fn plan(files: &LinkFiles) -> Result<Exit> {
+    let [sender, receiver] = [files.sender.write()?, files.receiver.write()?].map(|file| file.display().to_string());
+    run(&["failback", "plan", "--config", &sender, "--receiver-config", &receiver, "--json"])
+}
+
+/// Ensures that the plan names what comes back, and what never left: `own` is what the log has to which it goes back, of
+/// which `brought` without what an application has added was carried.
+fn ensure_plan(files: &LinkFiles, own: &Digests, brought: &Digests, fresh: &Digests) -> Result<()> {
+    let planned = plan(files)?;
+    planned.expect(0, "never_carried")?;
+    let planned: Value = serde_json::from_str(planned.printed.lines().next().context("nothing")?)?;
+    let rows = planned["partitions"].as_array().context("no partitions")?;
+    ensure!(rows.len() == PARTITIONS as usize, "{planned:#}");
+    for (partition, row) in rows.iter().enumerate() {
+        let number = |name: &str| row[name].as_u64().with_context(|| format!("no {name}: {row:#}"));
+        ensure!(row["outcome"] == "continues" && row["partition"] == partition, "{row:#}");
+        // The load has no markers in the first cluster; transactions have some in the second.
+        let carried = brought[partition].iter().filter(|one| own[partition].contains(one)).count();
+        ensure!(number("common")? == carried as u64, "{carried} were carried: {row:#}");
+        ensure!(number("never_carried")? == (own[partition].len() - carried) as u64, "{row:#}");
+        ensure!(number("to_carry")? >= fresh[partition].len() as u64, "{row:#}");
+    }
+    let idle = &rows[PARTITIONS as usize - 1];
+    ensure!(idle["to_carry"].as_u64() <= Some(1), "nothing was written there but the link's last marker: {idle:#}");
+    Ok(())
 }
 
 /// Writes records to all partitions but the last, which is idle, and returns their digests by partition.
@@ -89,6 +118,7 @@ fn failback_carries_what_was_written_since_and_nothing_twice() -> Result<()> {
 
     let link = topics::unique("back");
     let files = back(&link, &there, &pair.target, &pair.source, &topic)?;
+    ensure_plan(&files, &own, &brought, &fresh)?;
     let (receiver, mut sender) = files.start()?;
     let returned = followed_by(&followed_by(&own, &early), &fresh);
     wait_for(&pair.source, &topic, &returned)?;
@@ -121,6 +151,7 @@ fn failback_waits_for_the_promotion_and_refuses_another_log() -> Result<()> {
     wait_for(&pair.target, &topic, &own)?;
     let link = topics::unique("early");
     let files = back(&link, &there, &pair.target, &pair.source, &topic)?;
+    plan(&files)?.expect(1, &format!("link {there} is not promoted"))?;
     let (back_receiver, mut back_sender) = files.start()?;
     let waits = format!("link {there} is not promoted in this cluster");
     until_ok("the way back to wait", PATIENCE, || Ok(back_sender.log()?.contains(&waits).then_some(())))?;
@@ -133,8 +164,11 @@ fn failback_waits_for_the_promotion_and_refuses_another_log() -> Result<()> {
     run_at(&receiver, &["switch-over", "--link", &there])?.expect(0, "and all of it is carried")?;
     topics::delete(&pair.source, &topic)?;
     topics::create(&pair.source, &topic, PARTITIONS, &[])?;
+    let planned = plan(&files)?;
+    planned.expect(1, &format!("{PARTITIONS} partitions would not be carried"))?;
+    ensure!(planned.printed.contains("target-replaced") && planned.printed.contains("created again"), "{planned:?}");
     let sender = files.sender.start()?;
-    let halts = |status: &serde_json::Value| status.to_string().contains("target-replaced");
+    let halts = |status: &Value| status.to_string().contains("target-replaced");
     sender.admin.wait_for("the partitions to halt", PATIENCE, halts)?;
     ensure!(committed(&back_receiver.admin.status()?) == 0, "something was carried");
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", pair.source.bootstrap()).create()?;

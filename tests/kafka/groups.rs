@@ -21,6 +21,8 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+/// Time for which a group of the drill consumes.
+const CONSUMED_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) const PARTITIONS: i32 = 3;
 
 /// Digests of the records that a consumer has read, by partition and in order.
@@ -85,6 +87,32 @@ fn consume(config: &mut ClientConfig, topic: &str, count: usize, from_start: boo
     }
     consumer.unsubscribe();
     Ok(consumed)
+}
+
+/// Consumes up to `count` records as a member of the group, from its committed offsets or else the start, and commits. It
+/// stops after [`CONSUMED_WITHIN`], which suffices for all that is there. Returns its offsets of the partitions that it has
+/// read.
+pub(crate) fn consume_some(cluster: &Cluster, group: &str, topic: &str, count: usize) -> Result<BTreeMap<i32, i64>> {
+    let mut config = client(cluster, group, Protocol::Classic);
+    let consumer: BaseConsumer = config.set("auto.offset.reset", "earliest").create()?;
+    consumer.subscribe(&[topic])?;
+    let mut next = BTreeMap::new();
+    let first = until("a record", PATIENCE, || consumer.poll(POLL))??;
+    next.insert(first.partition(), first.offset() + 1);
+    let deadline = Instant::now() + CONSUMED_WITHIN;
+    for _ in 1..count {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(message) = consumer.poll(left).filter(|_| !left.is_zero()) else { break };
+        let message = message?;
+        next.insert(message.partition(), message.offset() + 1);
+    }
+    let mut offsets = TopicPartitionList::new();
+    for (&partition, &at) in &next {
+        offsets.add_partition_offset(topic, partition, Offset::Offset(at))?;
+    }
+    consumer.commit(&offsets, CommitMode::Sync)?;
+    consumer.unsubscribe();
+    Ok(next)
 }
 
 /// Commits an offset of partition 0 for a group without members.

@@ -40,6 +40,7 @@ mod rejected_records;
 mod reload;
 mod retention;
 mod rights;
+mod salvage;
 mod same_cluster_ids;
 mod scale;
 mod schemas;

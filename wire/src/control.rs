@@ -228,6 +228,8 @@ pub struct ReturningPartition {
     pub begins: Position,
     /// Position in the cluster that it goes back to, up to which both clusters have the same records.
     pub common: Position,
+    /// Position there from which on they have: the promoted link began there, or left something out before.
+    pub since: Position,
 }
 
 /// Ends of a partition's log.
@@ -390,6 +392,12 @@ pub enum Control {
         groups: Vec<GroupOffsets>,
         /// Last message of one reading, which may be empty.
         last: bool,
+    },
+    /// Sender → receiver, within a reading of groups and after `Returns`: offsets of groups that have read no further than what
+    /// a promoted link brought, as positions in the log from which it came.
+    GroupsBack {
+        /// Offsets by group and topic of the source, at most [`crate::limits::GROUP_TOPICS_MAX`] of them.
+        groups: Vec<GroupOffsets>,
     },
     /// Sender → receiver: all access control lists of carried topics and groups, in one or more messages.
     Acls {

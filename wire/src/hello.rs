@@ -63,6 +63,8 @@ pub const FEATURE_FRAME_STATE: u64 = 1 << 20;
 pub const FEATURE_READ_SOURCE: u64 = 1 << 21;
 /// Feature: topics that go back to the cluster from which a promoted link brought them.
 pub const FEATURE_RETURNS: u64 = 1 << 22;
+/// Feature: offsets of consumer groups that go back, as positions in the target.
+pub const FEATURE_GROUPS_BACK: u64 = 1 << 23;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -82,7 +84,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_SOURCE_ENDS
     | FEATURE_FRAME_STATE
     | FEATURE_READ_SOURCE
-    | FEATURE_RETURNS;
+    | FEATURE_RETURNS
+    | FEATURE_GROUPS_BACK;
 
 /// Returns the newest protocol version that both ends speak.
 ///

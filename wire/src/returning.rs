@@ -73,7 +73,8 @@ mod tests {
     use super::*;
 
     fn promoted(partitions: i32) -> PromotedLink {
-        let one = |partition| ReturningPartition { partition, begins: Position(9), common: Position(7) };
+        let one =
+            |partition| ReturningPartition { partition, begins: Position(9), common: Position(7), since: Position(0) };
         let topic = ReturningTopic {
             from: "orders".to_owned(),
             from_id: TopicId::UNKNOWN,

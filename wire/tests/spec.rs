@@ -109,5 +109,5 @@ fn the_specification_stays_short() {
     let is_word = |word: &&str| word.chars().any(char::is_alphanumeric);
     let sentences: usize = CloseCode::ALL.iter().map(|code| code.sentence().split_whitespace().count()).sum();
     let words = specification().split_whitespace().filter(is_word).count() - sentences;
-    assert!(words <= 3_260, "{words} words without the sentences of the close codes");
+    assert!(words <= 3_320, "{words} words without the sentences of the close codes");
 }

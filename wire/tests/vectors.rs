@@ -140,7 +140,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         ("settings", Control::Settings { topics: vec![settings.clone()] }),
         ("own-settings", Control::OwnSettings { topics: vec![settings, none] }),
-        ("groups", groups()),
+        ("groups", Control::Groups { groups: groups(), last: true }),
+        ("groups-back", Control::GroupsBack { groups: groups() }),
         ("acls", acls()),
         ("source-ends", source_ends()),
         ("read-source", Control::ReadSource {}),
@@ -177,11 +178,10 @@ fn gone_topics() -> Vec<(&'static str, Control)> {
     ]
 }
 
-fn groups() -> Control {
+fn groups() -> Vec<GroupOffsets> {
     let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
     let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
-    let group = GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] };
-    Control::Groups { groups: vec![group], last: true }
+    vec![GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] }]
 }
 
 fn source_ends() -> Control {
@@ -195,6 +195,7 @@ fn returns() -> Control {
         partition,
         begins: Position(begins),
         common: Position(common),
+        since: Position(0),
     };
     Control::Returns {
         topic: "orders".into(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, described, only};
 use kafka::{KafkaError, KafkaFault, Properties};
 use receiver::GroupsStatus;
 use receiver::config::{Config, FollowAcls, LinkConfig, derived};
@@ -199,7 +199,7 @@ fn judge_ledger(
 
 fn look_up(catalog: &dyn Catalog, name: String) -> Result<Option<(TopicDescription, Vec<ConfigEntry>)>, KafkaError> {
     let names = [name];
-    let Some(topic) = state_topic::described(catalog, &names)? else { return Ok(None) };
+    let Some(topic) = described(catalog, &names)? else { return Ok(None) };
     let configs = only(catalog.configs(&names))?;
     Ok(Some((topic, configs)))
 }

@@ -60,10 +60,28 @@ wire::words! {
     }
 }
 
+/// Place of a group's next record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Position at the source.
+    Source(Position),
+    /// Position in the target: the group goes back, and has read nothing behind what was brought.
+    Target(Position),
+}
+
+/// Where a partition goes back to.
+#[derive(Debug)]
+pub(crate) struct ReturnsTo {
+    pub(crate) partition: TargetPartition,
+    /// Positions from and up to which both logs have the same records.
+    pub(crate) since: Position,
+    pub(crate) common: Position,
+}
+
 /// Offset of a group at the source.
 #[derive(Debug)]
 struct Offset {
-    position: Position,
+    place: Place,
     metadata: Arc<str>,
     state: OffsetState,
     /// Translation of the present position.
@@ -93,6 +111,8 @@ pub(crate) struct Commit {
 pub(crate) struct GroupSync {
     groups: BTreeMap<Arc<str>, BTreeMap<Partition, Offset>>,
     ledger: Ledger,
+    /// Partitions of the source that go back to the log from which a promoted link brought them.
+    returning: HashMap<Partition, ReturnsTo>,
     bytes: usize,
     bytes_max: usize,
     /// Offsets that had no room.
@@ -110,6 +130,7 @@ impl GroupSync {
         Self {
             groups: BTreeMap::new(),
             ledger: Ledger::default(),
+            returning: HashMap::new(),
             bytes: 0,
             bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
             refused: 0,
@@ -121,25 +142,35 @@ impl GroupSync {
 
     /// Takes offsets of the source that are new or have changed. What has no room is left out.
     pub(crate) fn handle_offsets(&mut self, groups: Vec<GroupOffsets>, last: bool, now: Instant) {
-        for GroupOffsets { group, topic, offsets } in groups {
-            let group: Arc<str> = group.into();
-            let topic: Arc<str> = topic.into();
-            for offset in offsets {
-                self.handle_offset(&group, &topic, offset, now);
-            }
-        }
+        self.handle_all(groups, Place::Source, now);
         if last {
             self.arrived = Some(now);
         }
     }
 
-    fn handle_offset(&mut self, group: &Arc<str>, topic: &Arc<str>, offset: CommittedOffset, now: Instant) {
-        let CommittedOffset { partition, offset: position, metadata } = offset;
-        let at = Partition { topic: Arc::clone(topic), partition };
-        let names = OFFSET_BYTES + group.len() + topic.len();
+    /// Takes offsets of groups that go back, as positions in the target.
+    pub(crate) fn handle_back(&mut self, groups: Vec<GroupOffsets>, now: Instant) {
+        self.handle_all(groups, Place::Target, now);
+    }
+
+    fn handle_all(&mut self, groups: Vec<GroupOffsets>, place: fn(Position) -> Place, now: Instant) {
+        for GroupOffsets { group, topic, offsets } in groups {
+            let group: Arc<str> = group.into();
+            let topic: Arc<str> = topic.into();
+            for CommittedOffset { partition, offset, metadata } in offsets {
+                let at = Partition { topic: Arc::clone(&topic), partition };
+                let told = (offset.0 >= 0).then(|| Told { place: place(offset), metadata });
+                self.handle_offset(&group, at, told, now);
+            }
+        }
+    }
+
+    /// Takes an offset; `None` if there is none any more.
+    fn handle_offset(&mut self, group: &Arc<str>, at: Partition, told: Option<Told>, now: Instant) {
+        let names = OFFSET_BYTES + group.len() + at.topic.len();
         let known = self.groups.get_mut(group).and_then(|offsets| offsets.get_mut(&at));
         let before = known.as_ref().map_or(0, |known| names + known.metadata.len());
-        if position.0 < 0 {
+        let Some(Told { place, metadata }) = told else {
             if let Some(offsets) = self.groups.get_mut(group) {
                 offsets.remove(&at);
                 if offsets.is_empty() {
@@ -148,7 +179,7 @@ impl GroupSync {
             }
             self.bytes -= before;
             return;
-        }
+        };
         let after = names + metadata.len();
         if self.bytes - before + after > self.bytes_max {
             self.refused += 1;
@@ -158,7 +189,7 @@ impl GroupSync {
         let metadata: Arc<str> = metadata.into();
         match known {
             Some(known) => {
-                known.position = position;
+                known.place = place;
                 known.metadata = metadata;
                 known.aim = None;
                 // Those that another client has, or that fail, keep their pace.
@@ -168,10 +199,15 @@ impl GroupSync {
             }
             None => {
                 let state = OffsetState::Pending;
-                let new = Offset { position, metadata, state, aim: None, due: now, committed: None, failures: 0 };
+                let new = Offset { place, metadata, state, aim: None, due: now, committed: None, failures: 0 };
                 self.groups.entry(Arc::clone(group)).or_default().insert(at, new);
             }
         }
+    }
+
+    /// Takes a partition that goes back.
+    pub(crate) fn handle_returning(&mut self, source: Partition, to: ReturnsTo) {
+        self.returning.insert(source, to);
     }
 
     /// Takes the stored ledger.
@@ -202,28 +238,29 @@ impl GroupSync {
     /// Returns the positions to translate in this round, each once. It ends with [`GroupSync::end_round`].
     pub(crate) fn poll_positions(&self, now: Instant) -> Vec<SourcePosition> {
         let due = self.groups.values().flatten().filter(|(_, offset)| offset.due <= now);
-        let positions = due.map(|(at, offset)| SourcePosition { partition: at.clone(), position: offset.position });
+        let positions = due.map(|(at, offset)| offset.asked(at));
         positions.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Takes the translations of positions.
     pub(crate) fn handle_aims(&mut self, aims: &HashMap<SourcePosition, Result<Aim, String>>, now: Instant) {
         let mut failure = None;
-        for (at, offset) in self.groups.values_mut().flatten().filter(|(_, offset)| offset.due <= now) {
-            let asked = SourcePosition { partition: at.clone(), position: offset.position };
+        let Self { groups, returning, .. } = self;
+        for (at, offset) in groups.values_mut().flatten().filter(|(_, offset)| offset.due <= now) {
+            let aim = aims.get(&offset.asked(at)).map(|aim| offset.back(aim, returning.get(at)));
             offset.aim = None;
-            match aims.get(&asked) {
+            match aim {
                 Some(Ok(Aim::At(aim))) if !aim.is_exact && offset.committed.is_some_and(|at| now < at + BEHIND) => {
                     offset.set(OffsetState::Behind, now + CARRIED_STEP);
                 }
-                Some(Ok(Aim::At(aim))) => offset.aim = Some(aim.clone()),
+                Some(Ok(Aim::At(aim))) => offset.aim = Some(aim),
                 Some(Ok(Aim::BeforeMap)) => offset.set(OffsetState::BeforeMap, now + UNKNOWN),
                 Some(Ok(Aim::NotCarried)) => offset.set(OffsetState::NotCarried, now + UNKNOWN),
                 // The end of the target partition was not read.
                 Some(Ok(Aim::Empty { .. })) => offset.set(OffsetState::Behind, now + CARRIED_STEP),
                 Some(Err(error)) => {
                     offset.fail(now);
-                    failure.get_or_insert_with(|| error.clone());
+                    failure.get_or_insert(error);
                 }
                 // It is newer than the request.
                 None => {}
@@ -251,9 +288,12 @@ impl GroupSync {
             let Some(aim) = offset.aim.clone() else { continue };
             let current = target.committed.get(&aim.partition);
             let known = self.ledger.get(group, &aim.partition);
-            if let Some(current) = current
-                && known.is_none_or(|known| known.taken_over || !known.ours.contains(&current.position))
-            {
+            let may_replace = current.is_none_or(|current| match known {
+                Some(known) => !known.taken_over && known.ours.contains(&current.position),
+                // It was here before the promotion, and has read nothing here since.
+                None => self.returning.get(source).is_some_and(|to| to.may_replace(current.position, &aim)),
+            });
+            if !may_replace {
                 if known.is_none_or(|known| !known.taken_over) {
                     self.ledger.take_over(&name, &aim.partition);
                 }
@@ -385,7 +425,42 @@ impl GroupSync {
     }
 }
 
+impl ReturnsTo {
+    /// Returns whether a group that this link has never committed for may be moved from there: it was there before the
+    /// promotion, and all that it has not read was brought. What the sender says counts only before the link's own records.
+    fn may_replace(&self, current: Position, aim: &TargetPosition) -> bool {
+        self.partition == aim.partition && self.since <= current && current <= self.common.min(aim.own)
+    }
+}
+
+/// What the sender says of an offset.
+struct Told {
+    place: Place,
+    metadata: String,
+}
+
 impl Offset {
+    /// Returns the position to translate. Of an offset that goes back, only whether the link carries the partition counts.
+    fn asked(&self, at: &Partition) -> SourcePosition {
+        let position = match self.place {
+            Place::Source(position) => position,
+            Place::Target(_) => Position(i64::MAX),
+        };
+        SourcePosition { partition: at.clone(), position }
+    }
+
+    /// Returns the aim of the offset, by the translation of [`Offset::asked`]: that of one that goes back is known.
+    fn back(&self, translated: &Result<Aim, String>, to: Option<&ReturnsTo>) -> Result<Aim, String> {
+        let Place::Target(position) = self.place else { return translated.clone() };
+        match (translated, to) {
+            (Ok(Aim::NotCarried) | Err(_), _) => translated.clone(),
+            (Ok(Aim::At(at)), Some(to)) if position <= to.common.min(at.own) && at.partition == to.partition => {
+                Ok(Aim::At(TargetPosition { position, is_exact: true, ..at.clone() }))
+            }
+            _ => Ok(Aim::NotCarried),
+        }
+    }
+
     fn set(&mut self, state: OffsetState, due: Instant) {
         self.state = state;
         self.due = due;

@@ -12,10 +12,11 @@ use kafka::groups::{GroupCommit, GroupOffset};
 use service::lock::Lock;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use wire::control::GroupOffsets;
+use wire::control::{GroupOffsets, ReturningPartition};
+use wire::partition::Partition;
 
 use super::store::GroupLog;
-use super::sync::{Commit, GroupSync, TargetGroup};
+use super::sync::{Commit, GroupSync, ReturnsTo, TargetGroup};
 use super::{GroupServices, store};
 use crate::link::ServedLink;
 use crate::link::own_store::{OwnStore, prepare};
@@ -34,6 +35,8 @@ const COMMIT_MAX: usize = 1000;
 pub(crate) struct Groups {
     link: Arc<ServedLink>,
     services: Option<Arc<GroupServices>>,
+    /// Partitions that go back and that the sender has told before any group.
+    returning: Vec<(Partition, ReturnsTo)>,
     /// Begun with the first message.
     begun: Option<Begun>,
 }
@@ -46,19 +49,45 @@ struct Begun {
 
 impl Groups {
     pub(crate) fn new(link: &Arc<ServedLink>, services: Option<Arc<GroupServices>>) -> Self {
-        Self { link: Arc::clone(link), services, begun: None }
+        Self { link: Arc::clone(link), services, returning: Vec::new(), begun: None }
     }
 
-    /// Takes a message of the sender.
-    pub(crate) fn handle(&mut self, mut groups: Vec<GroupOffsets>, last: bool) {
+    /// Takes offsets of groups.
+    pub(crate) fn handle(&mut self, groups: Vec<GroupOffsets>, last: bool) {
+        self.take(groups, |sync, groups| sync.handle_offsets(groups, last, Instant::now()));
+        if let Some(begun) = self.begun.as_ref().filter(|_| last) {
+            begun.changed.notify_one();
+        }
+    }
+
+    /// Takes offsets of groups that go back.
+    pub(crate) fn handle_back(&mut self, groups: Vec<GroupOffsets>) {
+        self.take(groups, |sync, groups| sync.handle_back(groups, Instant::now()));
+    }
+
+    fn take(&mut self, mut groups: Vec<GroupOffsets>, handle: impl FnOnce(&mut GroupSync, Vec<GroupOffsets>)) {
         let Some(services) = &self.services else { return };
         // From here on, a group has its name in the target.
         let settings = self.link.settings();
         groups.iter_mut().for_each(|offsets| offsets.group = settings.rename_groups.apply(&offsets.group));
-        let Begun { sync, changed, .. } = self.begun.get_or_insert_with(|| begin(&self.link, services));
-        sync.lock().handle_offsets(groups, last, Instant::now());
-        if last {
-            changed.notify_one();
+        let Begun { sync, .. } = self.begun.get_or_insert_with(|| begin(&self.link, services));
+        let mut sync = sync.lock();
+        self.returning.drain(..).for_each(|(source, to)| sync.handle_returning(source, to));
+        handle(&mut sync, groups);
+    }
+
+    /// Takes partitions of a topic that goes back. Their number is limited where they are announced to the lanes.
+    pub(crate) fn handle_returning(&mut self, topic: &str, from: &str, partitions: &[ReturningPartition]) {
+        // A topic that would go to another one halts.
+        if self.services.is_some() && self.link.settings().rename.apply(topic) == from {
+            let topic: Arc<str> = topic.into();
+            let from: Arc<str> = from.into();
+            let returning = |one: &ReturningPartition| {
+                let ReturningPartition { partition, common, since, .. } = *one;
+                let to = ReturnsTo { partition: TargetPartition::new(Arc::clone(&from), partition), since, common };
+                (Partition::new(Arc::clone(&topic), partition), to)
+            };
+            self.returning.extend(partitions.iter().map(returning));
         }
     }
 }
@@ -220,10 +249,10 @@ impl Carrier {
         // A record that was committed meanwhile is in the map now; any later one is after the end that was read.
         for (at, aim) in self.translate(again).await.unwrap_or_default() {
             let aim = match aim {
-                Ok(Aim::Empty { target, is_exact }) => match ends.get(&target) {
-                    Some(Ok(end)) => Ok(Aim::At(TargetPosition { partition: target, position: *end, is_exact })),
+                Ok(Aim::Empty { target, is_exact, own }) => match ends.get(&target) {
+                    Some(Ok(end)) => Ok(Aim::At(TargetPosition { partition: target, position: *end, is_exact, own })),
                     Some(Err(error)) => Err(error.to_string()),
-                    None => Ok(Aim::Empty { target, is_exact }),
+                    None => Ok(Aim::Empty { target, is_exact, own }),
                 },
                 aim => aim,
             };

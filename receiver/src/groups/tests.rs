@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use kafka::groups::{CommitError, GroupOffset};
 use wire::control::{CommittedOffset, GroupOffsets};
 use wire::ids::Position;
+use wire::partition::Partition;
 
 use super::ledger::Ledger;
-use super::sync::{Commit, GroupSync, OffsetState, TargetGroup};
+use super::sync::{Commit, GroupSync, OffsetState, ReturnsTo, TargetGroup};
 use crate::target::{StateEntry, TargetPartition};
 use crate::translate::aim::{Aim, SourcePosition, TargetPosition};
 
@@ -21,6 +22,8 @@ struct World {
     carried: i64,
     target: TargetGroup,
     stored: BTreeMap<Vec<u8>, StateEntry>,
+    /// Position of the link's first record in the target.
+    own: Position,
 }
 
 fn target(partition: i32) -> TargetPartition {
@@ -31,13 +34,25 @@ impl World {
     fn new() -> Self {
         let sync = GroupSync::new(1 << 20);
         let target = TargetGroup::default();
-        Self { sync, now: Instant::now(), carried: 1000, target, stored: BTreeMap::new() }
+        Self { sync, now: Instant::now(), carried: 1000, target, stored: BTreeMap::new(), own: Position(60) }
     }
 
     fn source_commits(&mut self, offset: i64, metadata: &str) {
         let offset = CommittedOffset { partition: 0, offset: Position(offset), metadata: metadata.to_owned() };
         let groups = vec![GroupOffsets { group: "g".into(), topic: "orders".into(), offsets: vec![offset] }];
         self.sync.handle_offsets(groups, true, self.now);
+    }
+
+    /// Partition 0 came from the target, which has the first 50 positions of it.
+    fn goes_back(&mut self) {
+        let to = ReturnsTo { partition: target(0), since: Position(5), common: Position(50) };
+        self.sync.handle_returning(Partition::new("orders", 0), to);
+    }
+
+    fn source_commits_back(&mut self, offset: i64) {
+        let offset = CommittedOffset { partition: 0, offset: Position(offset), metadata: "m".to_owned() };
+        let groups = vec![GroupOffsets { group: "g".into(), topic: "orders".into(), offsets: vec![offset] }];
+        self.sync.handle_back(groups, self.now);
     }
 
     /// Another client, or nothing, is what the target has.
@@ -66,7 +81,7 @@ impl World {
         }
         let is_exact = asked.position.0 <= self.carried;
         let position = Position(2 * asked.position.0.min(self.carried));
-        Ok(Aim::At(TargetPosition { partition: target(asked.partition.partition), position, is_exact }))
+        Ok(Aim::At(TargetPosition { partition: target(asked.partition.partition), position, is_exact, own: self.own }))
     }
 
     /// Decides about what is due, and stores the ledger.
@@ -192,6 +207,54 @@ fn an_offset_that_was_there_before_the_link_is_left_alone() {
     world.source_commits(200, "m");
     world.round();
     assert_eq!((world.committed(), world.state()), (Some(7), OffsetState::TakenOver));
+}
+
+#[test]
+fn a_group_goes_back_unless_it_has_read_what_was_never_carried() {
+    for (was, committed, state) in [(50, 400, OffsetState::Synced), (51, 51, OffsetState::TakenOver)] {
+        let mut world = World::new();
+        world.goes_back();
+        world.target_has(Some(was));
+        world.source_commits(200, "m");
+        world.round();
+        assert_eq!((world.committed(), world.state()), (Some(committed), state), "it was at {was}");
+    }
+    for (was, own) in [(4, 60), (50, 49)] {
+        let mut world = World { own: Position(own), ..World::new() };
+        world.goes_back();
+        world.target_has(Some(was));
+        world.source_commits(200, "m");
+        world.round();
+        assert_eq!(world.state(), OffsetState::TakenOver, "before what was brought, or behind what the link wrote");
+    }
+    let mut world = World::new();
+    world.goes_back();
+    world.source_commits(200, "m");
+    world.round();
+    world.target_has(Some(30));
+    world.source_commits(300, "m");
+    world.round();
+    assert_eq!((world.committed(), world.state()), (Some(30), OffsetState::TakenOver), "another client's since");
+}
+
+#[test]
+fn an_offset_within_what_was_brought_goes_back_to_its_place() {
+    let mut world = World::new();
+    world.goes_back();
+    world.target_has(Some(50));
+    world.source_commits_back(37);
+    world.round();
+    assert_eq!((world.committed(), world.state()), (Some(37), OffsetState::Synced));
+    world.source_commits_back(51);
+    world.round();
+    assert_eq!((world.committed(), world.state()), (Some(37), OffsetState::NotCarried), "no such place is common");
+    world.source_commits(200, "m");
+    world.round();
+    assert_eq!((world.committed(), world.state()), (Some(400), OffsetState::Synced), "it has read further");
+    let mut other = World::new();
+    other.source_commits_back(37);
+    other.round();
+    assert_eq!((other.committed(), other.state()), (None, OffsetState::NotCarried), "the topic does not go back");
 }
 
 #[test]

@@ -76,10 +76,16 @@ impl Announcements {
         from: Provenance,
         partitions: Vec<ReturningPartition>,
     ) -> Result<(), Close> {
-        let texts = [&topic, &from.link, &from.cluster, &from.topic].map(|text| text_bytes(text));
-        let bytes = ENTRY_BYTES + texts.iter().sum::<usize>() + partitions.len() * RETURNING_BYTES;
-        let room = self.memory.take(bytes)?;
         let mut returning = self.returning.lock();
+        let known = returning.get(&topic);
+        let is_new =
+            |one: &&ReturningPartition| known.is_none_or(|known| !known.partitions.contains_key(&one.partition));
+        let new = partitions.iter().filter(is_new).count();
+        if known.is_some() && new == 0 {
+            return Ok(());
+        }
+        let texts = [&topic, &from.link, &from.cluster, &from.topic].map(|text| text_bytes(text));
+        let room = self.memory.take(ENTRY_BYTES + texts.iter().sum::<usize>() + new * RETURNING_BYTES)?;
         let entry = returning.entry(topic).or_insert_with(|| ReturningEntry {
             from: Arc::new(from),
             partitions: HashMap::new(),

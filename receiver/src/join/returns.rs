@@ -60,7 +60,7 @@ impl Returning {
     }
 
     /// Checks that the target is the log from which the records came, with all of them.
-    pub(super) fn check(&self, target: &OfferedTarget, target_cluster: &str) -> Result<(), HaltRecord> {
+    pub fn check(&self, target: &OfferedTarget, target_cluster: &str) -> Result<(), HaltRecord> {
         self.check_place(&target.partition.topic, target_cluster)?;
         let topic_id = self.from.topic_id;
         if topic_id.differs(target.topic_id) {

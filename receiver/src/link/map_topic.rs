@@ -4,9 +4,8 @@
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use kafka::KafkaError;
-use kafka::catalog::Catalog;
+use kafka::catalog::{Catalog, appear, create, described};
 
-use super::own_topic::{appear, create, described};
 use crate::target::state;
 
 /// Settings of a map topic. Operators may change the retention: it limits how far back offsets are translated.

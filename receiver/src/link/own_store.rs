@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use kafka::catalog::Catalog;
+use kafka::catalog::{Catalog, create, described};
 use wire::ids::Offset;
 
-use super::own_topic::{create, described};
 use crate::target::custody::WriterId;
 use crate::target::{Extent, StateAccess, StateEntry, Target, TargetError, TargetPartition, TargetWriter};
 use crate::writer::Writers;

@@ -4,6 +4,7 @@
 //! - `quiet`: whether the source is quiet, and everything of it carried; sans-IO
 //! - `switch_over`: the wait for it
 //! - `brought`: what the promoted link brought, for the way back
+//! - `stored_links`: what links have stored in one cluster, read without a receiver
 //! - `task`: an attempt to promote a link, step by step
 //! - `attempt`: what is asked, and the attempt that several requests may wait for
 //! - `statement`, `losses`, `groups`: what was carried and what was not; sans-IO
@@ -21,5 +22,6 @@ mod groups;
 mod losses;
 mod quiet;
 pub(crate) mod statement;
+pub(crate) mod stored_links;
 mod switch_over;
 pub(crate) mod task;

@@ -4,12 +4,10 @@
 use std::cmp::Ordering;
 
 use kafka::KafkaError;
-use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, appear, create, described, only};
 use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
 
-pub use super::own_topic::described;
-use super::own_topic::{appear, create};
 use crate::target::{TargetError, state};
 
 /// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one

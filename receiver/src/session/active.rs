@@ -22,8 +22,8 @@ use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
     FEATURE_ACLS, FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FOLLOW_SETTINGS, FEATURE_FORGET, FEATURE_GONE_SINCE,
-    FEATURE_GROUPS, FEATURE_RATE, FEATURE_READ_SOURCE, FEATURE_RETURNS, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED,
-    FEATURE_SOURCE_ENDS, FEATURES, common_features,
+    FEATURE_GROUPS, FEATURE_GROUPS_BACK, FEATURE_RATE, FEATURE_READ_SOURCE, FEATURE_RETURNS, FEATURE_SETTINGS,
+    FEATURE_SKIP_REFUSED, FEATURE_SOURCE_ENDS, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -351,7 +351,10 @@ impl Active {
                 self.link.source_ends.forget(topics);
                 self.joining.handle(message)
             }
-            Control::Returns { .. } if self.features & FEATURE_RETURNS != 0 => self.joining.handle(message),
+            Control::Returns { ref topic, ref from, ref partitions, .. } if self.features & FEATURE_RETURNS != 0 => {
+                self.groups.handle_returning(topic, from, partitions);
+                self.joining.handle(message)
+            }
             Control::SkipRefused { .. } if self.features & FEATURE_SKIP_REFUSED != 0 => self.joining.handle(message),
             Control::Forget { topic, asked, reason } => match &mut self.forgetting {
                 Some(forgetting) => forgetting.handle_request(topic, asked, reason),
@@ -371,6 +374,10 @@ impl Active {
             }
             Control::Groups { groups, last } if self.features & FEATURE_GROUPS != 0 => {
                 self.groups.handle(groups, last);
+                Ok(())
+            }
+            Control::GroupsBack { groups } if self.features & FEATURE_GROUPS_BACK != 0 => {
+                self.groups.handle_back(groups);
                 Ok(())
             }
             Control::Acls { acls, topics, groups, last } if self.features & FEATURE_ACLS != 0 => {

@@ -143,6 +143,16 @@ impl MapPart<'_> {
     pub fn block_before(&self, is_after: impl Fn(&Ends) -> bool) -> Option<BlockRef> {
         self.0.blocks.before(is_after)
     }
+
+    /// Returns the oldest positions that the part knows of, without a look into blocks.
+    pub fn oldest_known(&self) -> Ends {
+        self.block_before(|_| true).map_or_else(|| self.start(), |block| block.start)
+    }
+
+    /// Returns the block with the ranges before this part; `None` if there are none.
+    pub fn previous(&self) -> Option<BlockRef> {
+        self.block_before(|_| false)
+    }
 }
 
 impl Block {

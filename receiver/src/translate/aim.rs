@@ -21,6 +21,7 @@ pub(crate) enum Aim {
     Empty {
         target: TargetPartition,
         is_exact: bool,
+        own: Position,
     },
     /// The map does not go back so far.
     BeforeMap,
@@ -35,4 +36,6 @@ pub(crate) struct TargetPosition {
     pub(crate) position: Position,
     /// False if the link has not carried everything before the source position: this is where it has come to.
     pub(crate) is_exact: bool,
+    /// Position before which the partition has no record of the link, as far as its record tells.
+    pub(crate) own: Position,
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::Catalog;
+use kafka::catalog::{Catalog, described};
 use tokio::sync::oneshot;
 use wire::ids::LaneId;
 use wire::partition::Partition;
@@ -14,7 +14,6 @@ use super::StoredMaps;
 use super::query::{Query, Side};
 use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::known_map::{KnownMap, WantedMaps};
-use crate::link::own_topic::described;
 use crate::target::state::{self, LaneState};
 use crate::target::{TargetError, TargetPartition};
 
@@ -124,10 +123,15 @@ impl KnownMaps {
         }
     }
 
+    /// Returns the map of the partition that went to a target partition.
+    pub(crate) fn of_target(&self, target: &TargetPartition) -> Option<&KnownMap> {
+        self.by_source.get(self.by_target.get(target)?)
+    }
+
     pub(super) fn of(&self, query: &Query) -> Option<&KnownMap> {
         match query.side {
             Side::Source => self.by_source.get(&query.asked.partition),
-            Side::Target => self.by_source.get(self.by_target.get(&query.asked.partition)?),
+            Side::Target => self.of_target(&query.asked.partition),
         }
     }
 }

@@ -132,6 +132,30 @@ fn deleted_or_foreign_blocks_are_before_the_map() {
 }
 
 #[test]
+fn the_first_record_is_known_if_the_map_has_all_of_them() {
+    let (map, topic) = carried();
+    let catalog = MemoryCatalog::new("target");
+    let first = |map: &KnownMap, topic: MapTopic, from: i64| {
+        Translator::new(Arc::new(topic)).first_written("l", &catalog, map, Position(from)).expect("found")
+    };
+    let all = topic.0.clone();
+    for (from, expected) in [(5, 20), (20, 20)] {
+        assert_eq!(first(&map, MapTopic(all.clone()), from), FirstWritten::At(Offset(expected)), "from {from}");
+    }
+    for from in [110, 218] {
+        assert_eq!(first(&map, MapTopic(all.clone()), from), FirstWritten::Throughout, "from {from}");
+    }
+    assert_eq!(first(&map, MapTopic(all.clone()), 219), FirstWritten::Nowhere);
+    let mut again = map.clone();
+    again.record.map = PartitionMap::beginning(Position(120));
+    assert_eq!(first(&again, MapTopic(all.clone()), 5), FirstWritten::BeforeMap, "the map has begun again");
+    assert_eq!(first(&map, MapTopic(Vec::new()), 5), FirstWritten::BeforeMap, "its blocks are deleted");
+    let mut older = map;
+    older.record.delivered += 1;
+    assert_eq!(first(&older, MapTopic(all), 5), FirstWritten::BeforeMap, "the map began later than the link");
+}
+
+#[test]
 fn newest_of_two_records_counts() {
     let (mut oldest, topic) = carried();
     let mut new = oldest.clone();

@@ -20,20 +20,42 @@ pub(crate) fn messages(before: Option<&Reading>, now: &Reading) -> Vec<Control> 
     let none = BTreeMap::new();
     let known = before.map_or(&none, |before| &before.groups);
     let gone = known.keys().filter(|name| !now.groups.contains_key(*name));
-    let mut messages = Messages::default();
+    let mut messages = Kinds::default();
     for name in now.groups.keys().chain(gone) {
         let empty = GroupReading::default();
         let before = &known.get(name).unwrap_or(&empty).offsets;
         let now = &now.groups.get(name).unwrap_or(&empty).offsets;
         let changed = now.iter().filter(|(at, committed)| before.get(at) != Some(*committed));
-        for (at, Committed { position, metadata }) in changed {
-            messages.add(name, at, *position, metadata);
+        for (at, Committed { position, back, metadata }) in changed {
+            messages.of(back.is_some()).add(name, at, back.unwrap_or(*position), metadata);
         }
         for at in before.keys().filter(|at| !now.contains_key(at)) {
-            messages.add(name, at, Position(-1), "");
+            messages.of(false).add(name, at, Position(-1), "");
         }
     }
     messages.finish()
+}
+
+/// Messages of both kinds.
+#[derive(Default)]
+struct Kinds {
+    forward: Messages,
+    back: Messages,
+}
+
+impl Kinds {
+    fn of(&mut self, is_back: bool) -> &mut Messages {
+        if is_back { &mut self.back } else { &mut self.forward }
+    }
+
+    fn finish(self) -> Vec<Control> {
+        let Messages { full, open, .. } = self.back;
+        let back = full.into_iter().chain(Some(open).filter(|open| !open.is_empty()));
+        let Messages { full, open, .. } = self.forward;
+        let forward = full.into_iter().map(|groups| Control::Groups { groups, last: false });
+        let last = Control::Groups { groups: open, last: true };
+        back.map(|groups| Control::GroupsBack { groups }).chain(forward).chain([last]).collect()
+    }
 }
 
 #[derive(Default)]
@@ -66,11 +88,6 @@ impl Messages {
         self.bytes += metadata.len() + NUMBERS_BYTES;
         self.open.last_mut().expect("an entry was added").offsets.push(offset);
     }
-
-    fn finish(self) -> Vec<Control> {
-        let full = self.full.into_iter().map(|groups| Control::Groups { groups, last: false });
-        full.chain([Control::Groups { groups: self.open, last: true }]).collect()
-    }
 }
 
 #[cfg(test)]
@@ -85,7 +102,7 @@ mod tests {
         let mut reading = Reading::empty(Instant::now());
         for (name, offsets) in groups {
             let committed = |&(partition, position): &(i32, i64)| {
-                let committed = Committed { position: Position(position), metadata: metadata.into() };
+                let committed = Committed { position: Position(position), back: None, metadata: metadata.into() };
                 (Partition::new("orders", partition), committed)
             };
             let offsets = offsets.iter().map(committed).collect();
@@ -122,6 +139,20 @@ mod tests {
         assert_eq!(named(messages(Some(&second), &reading(&[("b", &[(0, 2)])], "m"))), [("a".to_owned(), 0, -1)]);
         let other = reading(&[("a", &[(0, 9)]), ("b", &[(0, 2)])], "n");
         assert_eq!(named(messages(Some(&second), &other)).len(), 2, "metadata is carried too");
+    }
+
+    #[test]
+    fn an_offset_that_goes_back_is_said_as_a_position_in_the_target() {
+        let mut first = reading(&[("a", &[(0, 5), (1, 6)])], "m");
+        let committed = first.groups.get_mut("a").unwrap().offsets.get_mut(&Partition::new("orders", 0)).unwrap();
+        committed.back = Some(Position(70));
+        let mut told = messages(None, &first);
+        let back = told.remove(0);
+        let Control::GroupsBack { groups } = back else { panic!("another message") };
+        assert_eq!((groups[0].offsets[0].partition, groups[0].offsets[0].offset), (0, Position(70)));
+        assert_eq!(named(told), [("a".to_owned(), 1, 6)]);
+        let second = reading(&[("a", &[(0, 9), (1, 6)])], "m");
+        assert_eq!(named(messages(Some(&first), &second)), [("a".to_owned(), 0, 9)], "it has read further");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading of the offsets that the matching groups have committed in carried topics.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,11 +12,15 @@ use wire::ids::Position;
 use wire::limits::{OFFSET_METADATA_MAX, STRING_MAX};
 use wire::partition::Partition;
 
+use crate::source::promotion::Promotion;
+
 /// Most offsets of one reading.
 const OFFSETS_MAX: usize = 100_000;
 /// Memory of one reading: names, metadata, and about so much for each offset besides.
 const BYTES_MAX: usize = 32 << 20;
 const OFFSET_BYTES: usize = 128;
+/// Offsets of one reading that are searched in the maps of a promoted link.
+const BACK_MAX: usize = 1_000;
 
 /// Groups to read, and the topics whose offsets count.
 #[derive(Debug, Clone)]
@@ -49,6 +53,8 @@ pub(crate) struct GroupReading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Committed {
     pub(crate) position: Position,
+    /// Its place in the target, where that is the log from which a promoted link brought the records.
+    pub(crate) back: Option<Position>,
     pub(crate) metadata: Arc<str>,
 }
 
@@ -129,9 +135,47 @@ impl Reading {
                 continue;
             }
             let partition = Partition { topic: Arc::clone(topic), ..partition };
-            taken.insert(partition, Committed { position, metadata: metadata.into() });
+            taken.insert(partition, Committed { position, back: None, metadata: metadata.into() });
         }
         taken
+    }
+
+    /// Finds the places in the target of offsets that go back. Those of the reading before are not asked for again.
+    pub(crate) fn find_back(&mut self, promotion: &Promotion, before: Option<&Self>) {
+        // Who has announced it has read it.
+        let Ok(promoted) = promotion.get() else { return };
+        let is_brought = |at: &Partition, position| promoted.begins(at).is_some_and(|end| position <= end);
+        let mut asked = Vec::new();
+        for (group, reading) in &mut self.groups {
+            let known = before.and_then(|before| before.groups.get(group));
+            for (at, committed) in &mut reading.offsets {
+                match known.and_then(|known| known.offsets.get(at)).filter(|known| known.position == committed.position)
+                {
+                    Some(known) => committed.back = known.back,
+                    None if is_brought(at, committed.position) => asked.push((at.clone(), committed.position)),
+                    None => {}
+                }
+            }
+        }
+        asked.sort_unstable();
+        asked.dedup();
+        let later = asked.split_off(asked.len().min(BACK_MAX));
+        let (back, failed) = match promotion.groups_back(&asked) {
+            Ok(back) => (back, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        // Those that are not known now are said with a later reading.
+        let unknown: HashSet<_> = asked.iter().skip(back.len()).chain(&later).cloned().collect();
+        let back: HashMap<_, _> = asked.into_iter().zip(back).collect();
+        for reading in self.groups.values_mut() {
+            reading.offsets.retain(|at, committed| !unknown.contains(&(at.clone(), committed.position)));
+            for (at, committed) in &mut reading.offsets {
+                if let Some(found) = back.get(&(at.clone(), committed.position)) {
+                    committed.back = *found;
+                }
+            }
+        }
+        self.trouble.extend(failed.map(|error| format!("groups: {error}")));
     }
 
     /// Number of offsets.

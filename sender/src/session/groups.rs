@@ -1,5 +1,6 @@
 //! Consumer groups in a session: reads their offsets at intervals, and tells the receiver what has changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,13 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Carrying of groups in one session.
 struct GroupsWatch(SourceWatch);
 
+/// What a reading has found.
+struct Found {
+    /// Messages about topics that go back: the receiver continues groups that were there before the promotion.
+    returns: Vec<Control>,
+    reading: Reading,
+}
+
 /// Starts the task that carries groups in a session.
 pub(super) fn start(session: &Session<'_>, welcome: &Welcome, control: &mpsc::Sender<Control>) -> JoinHandle<()> {
     tokio::spawn(GroupsWatch(SourceWatch::new(session, welcome, control, FEATURE_GROUPS)).run())
@@ -35,6 +43,7 @@ impl GroupsWatch {
     /// Carries groups until the session ends. Nothing else waits for it.
     async fn run(mut self) {
         let mut sent: Option<Arc<Reading>> = None;
+        let mut told = HashSet::new();
         let mut backoff = backoff();
         let mut asked = self.0.board.asked().subscribe();
         loop {
@@ -58,14 +67,17 @@ impl GroupsWatch {
                 continue;
             }
             let wanted = Wanted { groups, topics: self.carried() };
-            let pause = match self.read(wanted, sent.clone()).await {
-                Ok(reading) => {
+            let new: Vec<Arc<str>> = wanted.topics.difference(&told).cloned().collect();
+            let pause = match self.read(wanted, new.clone(), sent.clone()).await {
+                Ok(Found { returns, reading }) => {
                     let reading = Arc::new(reading);
-                    if send(&control, changes::messages(sent.as_deref(), &reading)).await.is_err() {
+                    let messages = returns.into_iter().chain(changes::messages(sent.as_deref(), &reading));
+                    if send(&control, messages).await.is_err() {
                         return;
                     }
                     self.0.board.groups().set_reading(Arc::clone(&reading));
                     sent = Some(reading);
+                    told.extend(new);
                     backoff = self::backoff();
                     Duration::ZERO
                 }
@@ -84,18 +96,32 @@ impl GroupsWatch {
         }
     }
 
-    fn carried(&self) -> std::collections::HashSet<Arc<str>> {
+    fn carried(&self) -> HashSet<Arc<str>> {
         let topics = Arc::clone(&self.0.topics.borrow().topics);
         let carried = topics.iter().filter(|topic| self.0.is_carried(topic));
         carried.map(|topic| Arc::clone(&topic.name)).collect()
     }
 
-    /// Reads on a thread of its own, once no other reading hangs.
-    async fn read(&self, wanted: Wanted, before: Option<Arc<Reading>>) -> Result<Reading, KafkaError> {
+    /// Reads on a thread of its own, once no other reading hangs. Of the `new` topics, the receiver has to learn first which go
+    /// back.
+    async fn read(
+        &self,
+        wanted: Wanted,
+        new: Vec<Arc<str>>,
+        before: Option<Arc<Reading>>,
+    ) -> Result<Found, KafkaError> {
         let alone = Arc::clone(&self.0.board.groups().reader).lock_owned().await;
         let catalog = Arc::clone(&self.0.catalog);
+        let promotion = self.0.promotion.clone();
         let read = move || {
-            let read = Reading::read(&*catalog, &wanted, before.as_deref());
+            let read = || {
+                let mut reading = Reading::read(&*catalog, &wanted, before.as_deref())?;
+                let Some(promotion) = promotion else { return Ok(Found { returns: Vec::new(), reading }) };
+                let returns = promotion.announcements(&new)?;
+                reading.find_back(&promotion, before.as_deref());
+                Ok(Found { returns, reading })
+            };
+            let read = read();
             drop(alone);
             read
         };
@@ -111,7 +137,7 @@ fn backoff() -> Backoff {
 /// Sends messages, with a pause between two of them.
 pub(super) async fn send(
     control: &mpsc::Sender<Control>,
-    messages: Vec<Control>,
+    messages: impl IntoIterator<Item = Control>,
 ) -> Result<(), mpsc::error::SendError<Control>> {
     let mut first = true;
     for message in messages {

@@ -13,6 +13,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::discovery::Discovered;
+use crate::source::promotion::Promotion;
 
 /// The source, and the way to the receiver.
 pub(super) struct SourceWatch {
@@ -20,6 +21,8 @@ pub(super) struct SourceWatch {
     pub(super) config: Live<Config>,
     pub(super) topics: watch::Receiver<Discovered>,
     pub(super) board: Arc<Board>,
+    /// Promoted link whose topics go back, if any do.
+    pub(super) promotion: Option<Promotion>,
     /// Target cluster, which no topic returns to.
     target: String,
     /// Control stream to the receiver; `None` if it does not know the message.
@@ -34,6 +37,7 @@ impl SourceWatch {
             config: session.config.clone(),
             topics: session.topics.clone(),
             board: Arc::clone(&session.board),
+            promotion: session.offering.promotion.clone().map(|promotion| promotion.in_session(welcome.features)),
             target: welcome.cluster_id.clone(),
             control: (welcome.features & feature != 0).then(|| control.clone()),
         }

@@ -46,7 +46,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
         }
         Control::Settings { topics } | Control::OwnSettings { topics } => check_settings(topics),
-        Control::Groups { groups, .. } => check_groups(groups),
+        Control::Groups { groups, .. } | Control::GroupsBack { groups } => check_groups(groups),
         Control::Acls { acls, topics, groups, .. } => check_acls(acls, topics, groups),
         Control::SourceEnds { topics, .. } => check_ends(topics),
         Control::StoredAt { lane, at, .. } => {

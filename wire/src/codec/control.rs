@@ -96,6 +96,7 @@ control_kinds! {
     49 "→" SourceEnds { topics, last };
     50 "←" ReadSource {};
     51 "→" Returns { topic, link, cluster, from, from_id, partitions };
+    52 "→" GroupsBack { groups };
     67 "←" RateAssignment { bits_per_second };
 }
 

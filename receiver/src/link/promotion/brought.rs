@@ -1,54 +1,18 @@
 //! What a promoted link brought to a cluster, read from its state there: where its topics begin on their way back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use kafka::admin::KafkaCatalog;
-use kafka::catalog::Catalog;
-use kafka::{KafkaError, Properties};
 use wire::control::ReturningPartition;
+use wire::ids::Position;
 use wire::partition::Partition;
 use wire::returning::{PromotedLink, ReturningTopic};
 
-use super::facts::lanes_of;
 use crate::lane::uncovered::end;
-use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
-use crate::target::state::{self, LaneState, PartitionRecord};
-use crate::target::{Extent, StateAccess, Target};
+use crate::target::state::{LaneState, PartitionRecord};
 use crate::translate::known_maps::KnownMaps;
 
 /// Halts after which a log of either side is not the one that the positions are about.
 const OTHER_LOG: [&str; 3] = ["topic-recreated", "truncated", "target-replaced"];
-
-/// Reader of what promoted links have stored in one cluster.
-pub struct PromotedLinks {
-    catalog: Arc<dyn Catalog>,
-    target: KafkaTarget,
-}
-
-impl PromotedLinks {
-    /// Makes the clients of the cluster of `properties`. Error: a property that librdkafka does not know or accept.
-    pub fn new(properties: &Properties, client: &str) -> Result<Self, KafkaError> {
-        let catalog: Arc<dyn Catalog> = Arc::new(KafkaCatalog::start(properties, client)?);
-        let config = KafkaTargetConfig::default();
-        let target = KafkaTarget::new(properties.clone(), config, Arc::clone(&catalog), client);
-        Ok(Self { catalog, target })
-    }
-
-    /// Reads what the promoted link `link` brought. Blocks. Error: a sentence.
-    pub fn read(&self, link: &str) -> Result<PromotedLink, String> {
-        let mut states = self.target.states().map_err(|error| error.to_string())?;
-        let mut lanes = |most| {
-            let read = |lane| states.read(&state::partition(link, lane), Extent::LastStable);
-            let lanes = lanes_of(&*self.catalog, link, most, read)?;
-            lanes.ok_or_else(|| format!("this cluster has no topic {}", state::topic(link)))
-        };
-        // It is asked every few seconds until the link is promoted: lane 0 says so first.
-        let first = lanes(1)?;
-        let is_promoted = first.iter().any(|lane| lane.promoted.is_some());
-        brought(link, if is_promoted { lanes(u16::MAX)? } else { first })
-    }
-}
 
 /// Returns what the link brought, by the final states of its lanes. Error: a sentence.
 pub fn brought(link: &str, states: Vec<LaneState>) -> Result<PromotedLink, String> {
@@ -96,12 +60,22 @@ fn returning(key: &Partition, record: &PartitionRecord, topic: &ReturningTopic) 
         return Err(format!("{key} was halted as {}: the log that it came from is another one now", halt.reason));
     }
     let begins = end(record).ok_or_else(|| format!("the map of {key} does not have its last record"))?;
-    Ok(ReturningPartition { partition: key.partition, begins, common: record.position })
+    Ok(ReturningPartition { partition: key.partition, begins, common: record.position, since: since(record) })
+}
+
+/// Returns the source position from which on the target has every record: where the link began, by its counts.
+fn since(record: &PartitionRecord) -> Position {
+    if record.skipped > 0 {
+        return record.position;
+    }
+    let carried = i64::try_from(record.delivered.saturating_add(record.holes)).unwrap_or(i64::MAX);
+    // After a jump back records were counted twice.
+    if carried > record.position.0 { record.position } else { Position(record.position.0 - carried) }
 }
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Position, TopicId};
+    use wire::ids::TopicId;
 
     use super::*;
     use crate::join::fixtures::partition_record;
@@ -123,12 +97,23 @@ mod tests {
         assert!(refused(vec![lane(true, Vec::new()), lane(false, Vec::new())]).contains("is not finished"));
         let found = brought("l", vec![lane(true, vec![(1, at(1, 70))])]).unwrap();
         let partitions = &found.topics["orders"].partitions;
-        assert_eq!(*partitions, [ReturningPartition { partition: 1, begins: Position(40), common: Position(70) }]);
+        let expected =
+            ReturningPartition { partition: 1, begins: Position(40), common: Position(70), since: Position(70) };
+        assert_eq!(*partitions, [expected], "it carried nothing: nothing before is known to be the same");
     }
 
     /// Record of a partition that carried nothing into a log that ended at 40.
     fn at(partition: i32, position: i64) -> PartitionRecord {
         PartitionRecord { target_partition: partition, target_end: Position(40), ..partition_record(position) }
+    }
+
+    #[test]
+    fn both_logs_are_the_same_from_where_the_link_began() {
+        let counted = |delivered, holes, skipped| {
+            let record = PartitionRecord { delivered, holes, skipped, ..partition_record(70) };
+            since(&record).0
+        };
+        assert_eq!([counted(60, 10, 0), counted(20, 0, 0), counted(80, 0, 0), counted(60, 9, 1)], [0, 50, 70, 70]);
     }
 
     #[test]

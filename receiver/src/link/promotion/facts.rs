@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka::catalog::Catalog;
+use kafka::catalog::{Catalog, described};
 use service::lock::Lock;
 use transport::clock::unix_millis;
 use wire::ids::LaneId;
@@ -19,7 +19,6 @@ use crate::groups::ledger::Ledger;
 use crate::groups::{GroupServices, store};
 use crate::lane::fold_stored;
 use crate::link::ServedLink;
-use crate::link::own_topic::described;
 use crate::target::promoted::{PromotedRecord, SourceEnd, StatementPart};
 use crate::target::state::{self, LaneState};
 use crate::target::{StateEntry, TargetError};
@@ -152,10 +151,11 @@ fn make(link: &ServedLink, stored: &dyn StoredMaps, reading: Reading) -> Stateme
         problems.push(format!("consumer groups are unknown: {reason}"));
         Vec::new()
     });
+    let source_cluster = maps.all().map(|map| map.source_cluster.clone()).find(|id| !id.is_empty());
     let made = unix_millis();
     let age = link.groups.status().age_seconds;
     let groups_heard = age.map(|seconds| made - (seconds * 1_000.0) as i64);
-    Statement { link: name, promoted, made, quiet_since, partitions, groups, groups_heard, problems }
+    Statement { link: name, source_cluster, promoted, made, quiet_since, partitions, groups, groups_heard, problems }
 }
 
 /// Reads when the last records were written. Returns the number of those that could not be read in time, too.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use wire::ids::Offset;
+use wire::ids::{Offset, TopicId};
 use wire::partition::Partition;
 
 use super::statement::PartitionLoss;
@@ -47,6 +47,11 @@ fn new(at: &Partition) -> PartitionLoss {
 }
 
 impl PartitionLoss {
+    /// Returns whether the log of the source is not the one that the link has carried.
+    pub fn is_of_another_log(&self) -> bool {
+        self.halt.as_deref().is_some_and(|halt| OTHER_LOG.contains(&halt))
+    }
+
     fn ending(self, word: &SourceEnd) -> Self {
         if word.end.0 < 0 {
             return Self { unknown_since: None, ..self };
@@ -64,7 +69,9 @@ impl PartitionLoss {
         let not_carried = self.source_end.filter(|_| !is_other_log).map(missing);
         let in_open_transactions = self.in_open_transactions.filter(|_| !is_other_log);
         let in_open_transactions = in_open_transactions.zip(not_carried).map(|(open, missing)| open.min(missing));
+        let topic_id = Some(map.record.topic_id).filter(|id| *id != TopicId::UNKNOWN);
         Self {
+            topic_id: topic_id.map(|id| id.to_string()),
             target_topic: Some(map.record.target_topic.clone()),
             carried_to: Some(position),
             not_carried,

@@ -10,6 +10,8 @@ use crate::target::promoted::PromotedRecord;
 pub struct Statement {
     /// Name of the link.
     pub link: String,
+    /// Kafka's id of the source cluster; `null` if nothing was carried, and in statements of earlier versions.
+    pub source_cluster: Option<String>,
     /// Promotion of the link; `null` for a dry run.
     pub promoted: Option<PromotedRecord>,
     /// Time of the statement in ms since the Unix epoch.
@@ -33,6 +35,8 @@ pub struct Statement {
 pub struct PartitionLoss {
     /// Topic at the source.
     pub topic: String,
+    /// Id of the topic from which it was carried; `null` while unknown.
+    pub topic_id: Option<String>,
     /// Number of the partition.
     pub partition: i32,
     /// Topic in the target; `null` if nothing was carried.
