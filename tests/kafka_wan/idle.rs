@@ -45,16 +45,26 @@ const ADDED_P99: Duration = Duration::from_millis(400);
 fn idle_link_adds_little_to_the_path() -> Result<()> {
     let pair = Pair::shared_alone()?;
     for attempt in 1..=ATTEMPTS {
-        match measure(&pair)? {
-            None => return Ok(()),
-            Some(reason) => println!("attempt {attempt} does not count: {reason}"),
-        }
+        let measured = measure(&pair)?;
+        let Err(error) = judge(&measured) else { return Ok(()) };
+        // A late emulator only makes latencies longer: what keeps the bounds despite it has kept them.
+        let Some(late) = measured.late else { return Err(error) };
+        println!("attempt {attempt} does not count: {late}; {error:#}");
     }
     bail!("no attempt of {ATTEMPTS} counts")
 }
 
-/// Measures once. Returns why the attempt does not count, if it does not.
-fn measure(pair: &Pair) -> Result<Option<String>> {
+/// What one attempt measured.
+struct Measured {
+    /// Latencies of the records after the first ones, in milliseconds.
+    idle: Histogram<u64>,
+    /// The sender's status after the last record.
+    status: serde_json::Value,
+    /// How late the emulator was, if it was late.
+    late: Option<String>,
+}
+
+fn measure(pair: &Pair) -> Result<Measured> {
     let topic = topics::create_unique(&pair.source, "idle", PARTITIONS)?;
     let link = WanLink::start(pair, "idle", PATH, &[&topic])?;
     let latencies = Latencies::start(&pair.target, &topic, PARTITIONS)?;
@@ -75,15 +85,16 @@ fn measure(pair: &Pair) -> Result<Option<String>> {
     let timed = first.len() + idle.len();
     ensure!(timed == FIRST + RECORDS, "{timed} records were timed");
     ensure!(idle.len() + IN_FLIGHT >= RECORDS, "only {} records were timed on an idle link", idle.len());
-    ensure_stages_add_up(&status, &idle)?;
-    if let Some(late) = report.invalid() {
-        return Ok(Some(late));
-    }
+    Ok(Measured { idle, status, late: report.invalid() })
+}
+
+fn judge(Measured { idle, status, .. }: &Measured) -> Result<()> {
+    ensure_stages_add_up(status, idle)?;
     let within = |added: Duration| u64::try_from((ONE_WAY + added).as_millis());
     let [p50, p99] = [0.5, 0.99].map(|quantile| idle.value_at_quantile(quantile));
     ensure!(p50 <= within(ADDED_P50)?, "half of the records take more than {} ms: {p50}", within(ADDED_P50)?);
     ensure!(p99 <= within(ADDED_P99)?, "one in a hundred takes more than {} ms: {p99}", within(ADDED_P99)?);
-    Ok(None)
+    Ok(())
 }
 
 /// Compares the latency that the sender reports with the path, and with the reader's latencies `seen`.

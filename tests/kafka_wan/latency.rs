@@ -1,7 +1,7 @@
 //! Latency at a round trip of 200 ms, from a record's timestamp, set at its write to the source, until a
 //! `read_committed` reader of the target has it.
 //!
-//! A run in which the emulator was late is repeated, at most twice.
+//! A run that misses a bound while the emulator was late is repeated, at most twice.
 
 use std::time::Duration;
 
@@ -42,10 +42,12 @@ fn latency_is_near_the_path_until_it_is_full() -> Result<()> {
     let pair = Pair::shared_alone()?;
     for attempt in 1..=ATTEMPTS {
         let (rows, late) = measure(&pair)?;
-        let Some(late) = late else { return judge(&rows) };
-        println!("attempt {attempt} does not count: {late}");
+        let Err(error) = judge(&rows) else { return Ok(()) };
+        // A late emulator only makes latencies longer: what keeps the bounds despite it has kept them.
+        let Some(late) = late else { return Err(error) };
+        println!("attempt {attempt} does not count: {late}; {error:#}");
     }
-    bail!("the emulator was late {ATTEMPTS} times")
+    bail!("no attempt of {ATTEMPTS} counts")
 }
 
 /// Measures once. Returns the latencies in milliseconds by load, and how late the emulator was if it was late.
