@@ -79,6 +79,7 @@ Examples:
   causeway status --watch
   causeway status --json | jq .lag_records
   causeway status --topics                      the lag and the halts of each topic
+  causeway status --cost                        what each topic takes on the wire, and costs
   causeway status --topic orders                position, log, lag and state of each partition";
 
 const RESUME: &str = "\
@@ -348,6 +349,9 @@ pub(crate) struct Status {
     /// Show each consumer group instead: at the source with its sender, in the target with its receiver
     #[arg(long, conflicts_with_all = ["topics", "topic"])]
     pub(crate) groups: bool,
+    /// Show what each topic takes on the wire instead, in money if `cost.price_per_gb` is set; ask the sender
+    #[arg(long, conflicts_with_all = ["topics", "topic", "groups"])]
+    pub(crate) cost: bool,
     /// Print JSON, one line for each process that answered; docs/reference/status.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,6 +2,7 @@
 //! every second; without it the browser loads the document again. Every text goes through maud, which escapes it.
 
 mod chart;
+mod cost;
 mod file;
 mod halts;
 mod parts;

@@ -72,6 +72,10 @@ impl Admin for Answers<Report> {
         self.0.partitions(topic).map(|partitions| json!(partitions))
     }
 
+    fn cost(&self) -> Result<Value, String> {
+        Ok(json!(self.0.cost()))
+    }
+
     fn groups(&self) -> Result<Value, String> {
         self.0.groups().map(|groups| json!(groups))
     }

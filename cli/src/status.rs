@@ -1,6 +1,7 @@
 //! `causeway status`: asks a running process on its admin port what it is doing.
 
 mod acls;
+pub(crate) mod cost;
 mod foreign_writes;
 pub(crate) mod lifts;
 mod promotion;
@@ -57,6 +58,7 @@ fn page(arguments: &args::Status) -> Result<String, Failure> {
         Some(topic) => format!("partitions?topic={topic}"),
         None if arguments.topics => "topics".to_owned(),
         None if arguments.groups => "groups".to_owned(),
+        None if arguments.cost => "cost".to_owned(),
         None => "status".to_owned(),
     };
     let mut options = arguments.admin.clone();
@@ -96,6 +98,9 @@ fn shown(port: &AdminPort, body: &str, arguments: &args::Status) -> Result<Strin
     }
     if arguments.groups {
         return Ok(table::groups(address, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
+    }
+    if arguments.cost {
+        return Ok(cost::page(address, &serde_json::from_str(body).map_err(unexpected)?));
     }
     if let Some(topic) = &arguments.topic {
         return Ok(table::partitions(address, topic, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));

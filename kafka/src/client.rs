@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::bootstrap::Bootstrap;
+use super::consumer::fetch_tap::FetchTap;
 use super::error::{KafkaError, known};
 use super::text::{c_string, lossy, text};
 use super::{client_log, error_callback, throttle};
@@ -31,6 +32,8 @@ pub(crate) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
     kind: Kind,
     bootstrap: Bootstrap,
+    /// Tap that the instance calls until it is destroyed.
+    _tap: Option<Arc<FetchTap>>,
 }
 
 // SAFETY: librdkafka's instance functions are thread-safe; the handle has no thread-bound state.
@@ -42,6 +45,20 @@ impl Client {
     /// Starts an instance. `events` are the event types that its main queue delivers; librdkafka logs or drops the
     /// others.
     pub(crate) fn start(kind: Kind, settings: &[(String, String)], events: i32) -> Result<Arc<Self>, KafkaError> {
+        Self::start_with(kind, settings, events, None)
+    }
+
+    /// Starts a consumer whose fetches `tap` counts. Its main queue delivers no events.
+    pub(crate) fn start_tapped(settings: &[(String, String)], tap: Arc<FetchTap>) -> Result<Arc<Self>, KafkaError> {
+        Self::start_with(Kind::Consumer, settings, 0, Some(tap))
+    }
+
+    fn start_with(
+        kind: Kind,
+        settings: &[(String, String)],
+        events: i32,
+        tap: Option<Arc<FetchTap>>,
+    ) -> Result<Arc<Self>, KafkaError> {
         let conf = Conf::of(settings)?;
         let mut reason = [0 as c_char; REASON_BYTES];
         let raw_kind = match kind {
@@ -49,7 +66,7 @@ impl Client {
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         // SAFETY: `conf` is live, and stays ours unless the call succeeds; the callbacks are plain functions without state
-        // of ours; `reason` outlives the call.
+        // of ours; `reason` outlives the call. The tap lives as long as the instance: both are ours below.
         let rk = unsafe {
             sys::rd_kafka_conf_set_events(conf.0, events);
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(client_log::on_log));
@@ -58,19 +75,23 @@ impl Client {
             } else {
                 sys::rd_kafka_conf_set_throttle_cb(conf.0, Some(throttle::on_throttle));
             }
+            if let Some(tap) = &tap {
+                tap.add_to(conf.0);
+            }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };
         let Some(rk) = NonNull::new(rk) else {
             // SAFETY: it reads a number of this thread, always a code of librdkafka's own.
             if unsafe { sys::rd_kafka_last_error() } == OUT_OF_THREADS {
-                // Threads that are late may still read the configuration: it is leaked rather than freed.
+                // Threads that are late may still read the configuration and call the tap: they are leaked rather than freed.
                 std::mem::forget(conf);
+                std::mem::forget(tap);
             }
             return Err(KafkaError::misused("start of a Kafka client", text(&reason)));
         };
         // On success the configuration belongs to the instance.
         std::mem::forget(conf);
-        Ok(Arc::new(Self { rk, kind, bootstrap: Bootstrap::of(settings) }))
+        Ok(Arc::new(Self { rk, kind, bootstrap: Bootstrap::of(settings), _tap: tap }))
     }
 
     pub(crate) fn raw(&self) -> *mut sys::rd_kafka_t {

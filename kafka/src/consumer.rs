@@ -10,6 +10,7 @@
 mod broker_probe;
 mod event;
 mod event_thread;
+pub(crate) mod fetch_tap;
 mod instances;
 mod lane;
 mod memory;
@@ -26,6 +27,7 @@ use super::properties::{Properties, READER_TIMEOUT, Setting};
 use instances::{FURTHER_WAIT, Instances, Settings};
 
 pub use event::{Fault, LaneEvent, Start};
+pub use fetch_tap::FetchedBytes;
 pub use lane::LaneQueue;
 pub use memory::ConsumerMemory;
 
@@ -58,6 +60,12 @@ impl Consumer {
     #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
         LaneQueue::new(self.0.clone(), bell)
+    }
+
+    /// Returns the count of the bytes of record batches that brokers send.
+    #[must_use]
+    pub fn fetched(&self) -> FetchedBytes {
+        self.0.fetched()
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {

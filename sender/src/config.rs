@@ -1,6 +1,7 @@
 //! The configuration file of a sender: its sections ([`SECTIONS`]), and what follows from them.
 
 mod classes;
+mod cost;
 pub mod derived;
 mod fields;
 mod schedule;
@@ -16,6 +17,7 @@ use wire::units::Size;
 use crate::partitions::policy::{Policies, Policy, Rule};
 
 pub use classes::{ClassEntry, Priority};
+pub use cost::{CostConfig, Currency};
 pub use fields::{
     AclsConfig, Config, EXAMPLE, GroupsConfig, Lanes, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, PolicyEntry, SECTIONS,
     SourceConfig, WanConfig,

@@ -17,6 +17,7 @@ mod packing;
 pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod thread;
+pub(crate) mod topic_meter;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
@@ -35,6 +36,7 @@ use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
 pub use packing::Packing;
+pub use topic_meter::TopicBytes;
 
 use crate::source::{Assignment, Event, LaneReader, PartitionFault};
 
@@ -55,6 +57,8 @@ pub struct OutFrame {
     pub sequence: Sequence,
     /// First record of the frame; `None` for a frame of positions.
     pub first_record: Option<FirstRecord>,
+    /// Bytes of each topic in the frame.
+    pub topics: Vec<TopicBytes>,
 }
 
 /// First record of a frame, which waits the longest.
@@ -106,6 +110,8 @@ struct Open {
     epoch: Epoch,
     builder: FrameBuilder,
     reading: HashMap<Slot, Reading>,
+    /// Topics of the slots that are read, and of those that the open frame still has.
+    topics: HashMap<Slot, Arc<str>>,
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
@@ -210,6 +216,7 @@ impl<R: LaneReader> Lane<R> {
             epoch,
             builder: FrameBuilder::new(),
             reading: HashMap::new(),
+            topics: HashMap::new(),
             sequence: Sequence(0),
             in_flight: VecDeque::new(),
             credit: CreditState::Needed(self.frame_bytes),
@@ -249,6 +256,7 @@ impl<R: LaneReader> Lane<R> {
             if lane.open.reading.insert(assignment.slot, reading).is_some() {
                 return Err(PeerMisbehaved::SlotOpen(assignment.slot).into());
             }
+            lane.open.topics.insert(assignment.slot, Arc::clone(&assignment.topic));
             lane.shaper.join(assignment.slot, &assignment.topic);
         }
         Ok(lane.reader.assign(assignments)?)
@@ -350,6 +358,10 @@ impl<R: LaneReader> Lane<R> {
         self.shaper.allow_excess(granted.saturating_sub(raw_bytes));
         let bytes = open.builder.finish_with(head, self.codec, &mut self.shaper);
         let header = bytes.first_chunk().and_then(|header| FrameHeader::peek(header).ok());
+        let topics = topic_meter::by_topic(open.builder.finished(), &open.topics);
+        if open.topics.len() > open.reading.len() {
+            open.topics.retain(|slot, _| open.reading.contains_key(slot));
+        }
         let is_shaped = header.is_some_and(|header| matches!(header.codec_id, id::SHAPE | id::STATE));
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
@@ -367,6 +379,7 @@ impl<R: LaneReader> Lane<R> {
             surplus: granted - charge,
             sequence,
             first_record,
+            topics,
         })
     }
 

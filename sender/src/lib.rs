@@ -47,12 +47,13 @@ pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
 pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
 pub use source::promotion::{PromotedState, Promotion};
-pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
+pub use source::{Assignment, Event, FetchedBytes, LaneReader, PartitionFault, Source};
 
 // Its reports.
 pub use board::acls::AclsStatus;
 pub use groups::board::{GroupStatus, GroupsStatus};
 pub use partitions::deleted_topic::DeletedTopic;
+pub use report::cost::{CostStatus, TopicCost};
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;
@@ -74,7 +75,7 @@ pub use lane::compression::{Choice, Reason as CompressionReason};
 pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 pub use lane::progress::Progress;
 pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
-pub use lane::{Freed, Lane, LaneError, OutFrame, Packing};
+pub use lane::{Freed, Lane, LaneError, OutFrame, Packing, TopicBytes};
 pub use partitions::deletions::Deletions;
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
 pub use partitions::offers::{LookUp, look_up};

@@ -1,6 +1,7 @@
 //! Reports of a sender: status, metrics, lag and forecasts. The data path does not depend on them.
 
 mod adapting;
+pub(crate) mod cost;
 pub(crate) mod forecast;
 pub(crate) mod lag;
 mod lag_task;
@@ -29,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::Config;
 use crate::lane::compression::Compression;
 use crate::run::{self, Dependencies};
-use crate::source::Source;
+use crate::source::{FetchedBytes, Source};
 use crate::stop_reason::StopReason;
 
 use adapting::Adapting;
@@ -51,13 +52,19 @@ pub async fn run<S: Source>(
     // No one asks what idles while a codec is configured.
     let idle = (config.now().wan.compression == Compression::Auto).then(IdleMeter::default);
     let mut tasks = JoinSet::new();
-    tasks.spawn(sample_every_second(Arc::clone(&report), EverySecond::new(cap), idle));
+    let work = EverySecond { fetched: dependencies.source.fetched(), ..EverySecond::new(cap) };
+    tasks.spawn(sample_every_second(Arc::clone(&report), work, config.clone(), idle));
     tasks.spawn(lag_task::measure(Arc::clone(&dependencies.catalog), start, Arc::clone(&report)));
     run::run(config, dependencies, report.board(), shutdown).await
 }
 
 /// Takes a sample once a second, and tells sessions of problems, for as long as the sender lives.
-async fn sample_every_second(report: Arc<Report>, mut work: EverySecond, mut idle: Option<IdleMeter>) {
+async fn sample_every_second(
+    report: Arc<Report>,
+    mut work: EverySecond,
+    config: Live<Config>,
+    mut idle: Option<IdleMeter>,
+) {
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
     // Ticks that were missed would all see the same values, at times that are wrong.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,6 +73,7 @@ async fn sample_every_second(report: Arc<Report>, mut work: EverySecond, mut idl
         // The lanes use the machine's clock, even where the time of this task is virtual.
         let now = Instant::now();
         let idle = idle.as_mut().and_then(|meter| meter.poll(now));
+        report.set_prices(config.now().cost.clone());
         work.tick(now, idle, &report);
     }
 }
@@ -75,12 +83,14 @@ async fn sample_every_second(report: Arc<Report>, mut work: EverySecond, mut idl
 pub struct EverySecond {
     sampler: Sampler,
     adapting: Adapting,
+    /// Count of the bytes that the source sends; `None` if it does not count them.
+    fetched: Option<FetchedBytes>,
 }
 
 impl EverySecond {
     /// `cap` is the number of processors that `auto` may keep busy with compression; `None` for those that idle.
     pub fn new(cap: Option<f64>) -> Self {
-        Self { sampler: Sampler::default(), adapting: Adapting::new(cap) }
+        Self { sampler: Sampler::default(), adapting: Adapting::new(cap), fetched: None }
     }
 
     /// Takes a sample, moves the compression, and tells the session of problems. `idle` is the number of idle
@@ -88,6 +98,7 @@ impl EverySecond {
     pub fn tick(&mut self, now: Instant, idle: Option<f64>, report: &Report) {
         let trend = self.sampler.handle(now, report.sample(now));
         report.measure(|measured| measured.trend = trend);
+        report.count_cost(now, self.fetched.as_ref());
         // Not after a measurement: the source may leave one without an answer for half a minute.
         let moment = report.moment();
         self.adapting.handle(now, idle, &moment);

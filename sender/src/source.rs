@@ -11,6 +11,7 @@ use ::kafka::KafkaError;
 use service::bell::Bell;
 use wire::ids::{LaneId, Slot};
 
+pub use ::kafka::consumer::FetchedBytes;
 pub use ::kafka::consumer::{Fault as PartitionFault, LaneEvent as Event, Start as Assignment};
 
 /// Source cluster, which opens one reader for each lane.
@@ -20,6 +21,11 @@ pub trait Source: Send + Sync + 'static {
     /// Opens a reader without partitions. It wakes the thread that waits for `bell` whenever
     /// [`LaneReader::peek`] has gone from nothing to something.
     fn open(&self, lane: LaneId, bell: Bell) -> Result<Self::Reader, KafkaError>;
+
+    /// Returns the count of the bytes of record batches that the source sends; `None` if it does not count them.
+    fn fetched(&self) -> Option<FetchedBytes> {
+        None
+    }
 }
 
 /// Reader of the partitions of one lane. While a lane is not peeked, its queue fills to its share of the memory, and

@@ -58,6 +58,11 @@ pub trait Admin: Send + Sync + 'static {
         Err(ASK_SENDER.to_owned())
     }
 
+    /// What each topic takes on the wire.
+    fn cost(&self) -> Result<serde_json::Value, String> {
+        Err(COUNTED_BY_SENDER.to_owned())
+    }
+
     /// The consumer groups whose offsets are carried.
     fn groups(&self) -> Result<serde_json::Value, String>;
 
@@ -96,6 +101,7 @@ pub trait Admin: Send + Sync + 'static {
 }
 
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
+const COUNTED_BY_SENDER: &str = "this is a receiver; the sender of the link counts what it sends: ask it";
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
 const ACLS_OF_RECEIVER: &str = "this is a sender; the receiver of the link follows access control lists: ask it";
 const TRANSLATED_BY_RECEIVER: &str = "this is a sender; the receiver of the link knows where each record went: ask it";
@@ -127,13 +133,14 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 16] = [
+const ENDPOINTS: [Endpoint; 17] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
     endpoint("GET /status", "what `causeway status --json` prints", || answered(|admin| Ok(admin.status()))),
     endpoint("GET /topics", "sender: what `status --topics --json` prints", || answered(|admin| admin.topics())),
     endpoint("GET /partitions?topic=T", "sender: what `status --topic T --json` prints", || get(partitions)),
+    endpoint("GET /cost", "sender: what `status --cost --json` prints", || answered(|admin| admin.cost())),
     endpoint("GET /groups", "what `status --groups --json` prints", || answered(|admin| admin.groups())),
     endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
     endpoint("GET /acls", "receiver: what `causeway acls --json` prints", || answered(|admin| admin.acls())),

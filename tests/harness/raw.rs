@@ -35,6 +35,8 @@ const CODEC: i16 = 0x07;
 const NO_LEADER: [i16; 3] = [3, 5, 6];
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a fetch at most.
+const FETCH_BYTES: i32 = 16 << 20;
 
 /// Record as Kafka stores it, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,16 +98,23 @@ pub fn fetch(cluster: &Cluster, topic: &str, partition: i32) -> Result<Vec<RawRe
     }
 }
 
+/// Returns the bytes of all batches of a partition, compressed or not, as the log has them: at most 16 MiB.
+pub fn log_bytes(cluster: &Cluster, topic: &str, partition: i32) -> Result<u64> {
+    let bytes = fetch_from(cluster, topic, partition, 0)?.len();
+    ensure!(bytes < FETCH_BYTES as usize, "{topic}/{partition} has {bytes} bytes or more");
+    Ok(bytes as u64)
+}
+
 fn fetch_from(cluster: &Cluster, topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    for number in [-1i32, 0, 0, 16 << 20] {
+    for number in [-1i32, 0, 0, FETCH_BYTES] {
         body.extend(number.to_be_bytes());
     }
     // Isolation level 1: only committed records.
     body.push(1);
     put_partition(&mut body, topic, partition);
     body.extend(offset.to_be_bytes());
-    body.extend((16i32 << 20).to_be_bytes());
+    body.extend(FETCH_BYTES.to_be_bytes());
     let answer = ask(cluster, FETCH, &body)?;
     let mut answer = Cursor(&answer);
     answer.take(4 + 4)?;

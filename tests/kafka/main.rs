@@ -10,6 +10,7 @@ mod bad_input;
 mod carried_topics;
 mod classes;
 mod commands;
+mod cost;
 mod damaged_batches;
 mod deleted_keys;
 mod delivery;

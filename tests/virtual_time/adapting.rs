@@ -145,10 +145,11 @@ impl Played {
             surplus: 0,
             sequence: Sequence(self.next),
             first_record: None,
+            topics: Vec::new(),
         };
         self.handle.progress.handle_frame(&out, cpu, 1);
         // Progress times acks by the system's clock: a slow machine would make them late.
-        self.handle.progress.handle_ack(EPOCH, &Freed::default(), 0);
+        self.handle.progress.handle_ack(EPOCH, Sequence(self.next), &Freed::default(), 0);
         part.dispatcher.send(room, bytes, Box::new(|| {}), Instant::now().into_std());
         self.next += 1;
         self.asked = false;

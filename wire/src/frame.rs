@@ -16,6 +16,7 @@ mod noise;
 mod part;
 mod record;
 mod remembered;
+mod run_bytes;
 mod sent_state;
 mod shaped;
 mod shaper;
@@ -28,6 +29,7 @@ pub use header::{FIELDS, FrameHead, FrameHeader, seal};
 pub use intact::IntactFrame;
 pub use lane_decoder::LaneDecoder;
 pub use record::{HeaderBlock, Headers, RecordRef};
+pub use run_bytes::RunBytes;
 /// What a [`Shaper`] takes its templates from, and the work of learning them.
 pub use shape::{Job, Library};
 pub use shaper::Shaper;

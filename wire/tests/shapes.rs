@@ -305,6 +305,38 @@ fn frames_of_one_topic_are_shaped_once_it_is_known() {
 }
 
 #[test]
+fn the_bytes_of_each_run_are_known_once_a_frame_is_closed() {
+    let mut link = Link::new();
+    (0..3).for_each(|round| drop(link.send(&events(0, round * 2_000, 2_000))));
+    let mut records = events(0, 6_000, 2_000);
+    records.extend((0..40).map(|number| Record { slot: 4, value: Some(noise(number, 2_000)), ..event(4, number) }));
+    let sum = |records: &[Record], slot: u32| -> u64 {
+        let field = |field: &Option<Vec<u8>>| field.as_ref().map_or(0, Vec::len);
+        let of_slot = records.iter().filter(|record| record.slot == slot);
+        of_slot.map(|record| (field(&record.key) + field(&record.value)) as u64).sum()
+    };
+    let (frame, [len, _]) = link.send(&records);
+    assert!(is_shaped(&frame));
+    let runs = link.builder.finished();
+    let of = |slot| *runs.iter().find(|run| run.slot == Slot(slot)).unwrap();
+    let shaped = of(0);
+    let random = of(4);
+    let bare = of(7);
+    assert_eq!((shaped.records, random.records, bare.records, bare.record_bytes), (2_000, 40, 0, 0));
+    for (slot, run) in [(0, shaped), (4, random)] {
+        let fields = sum(&records, slot);
+        assert!(run.record_bytes > fields && run.record_bytes < fields * 2, "with headers: {run:?}");
+    }
+    // What has a template is in blocks of a known length.
+    assert!(shaped.block_bytes > 0 && shaped.loose_bytes * 2 < shaped.record_bytes, "{shaped:?}");
+    assert!(runs.iter().map(|run| run.block_bytes).sum::<u64>() < len as u64, "{runs:?}, {len}");
+    // A plain frame has no blocks.
+    build(&mut link.builder, &records).finish(HEAD, CODEC.plain());
+    let plain = link.builder.finished();
+    assert!(plain.iter().all(|run| run.block_bytes == 0 && run.loose_bytes > run.record_bytes), "{plain:?}");
+}
+
+#[test]
 fn partitions_of_a_topic_share_what_is_known_of_it() {
     let mut link = Link::new();
     link.send(&events(0, 0, 2_000));

@@ -1,10 +1,11 @@
 //! The page of a sender.
 
 use maud::{Markup, html};
-use sender::{GroupStatus, Report, State, Status, TopicStatus};
+use sender::{CostStatus, GroupStatus, Report, State, Status, TopicStatus};
 use service::format::{bits, bytes, duration, grouped};
 
 use super::chart::{Chart, charts};
+use super::cost;
 use super::halts::{For, command, needs_action};
 use super::parts::{Answer, Level, Table, millis, more_than, or_unknown, percent, plain, way};
 use super::stations::stations;
@@ -41,17 +42,21 @@ impl Shown for Answers<Report> {
     fn draw(&self, around: &Around<'_>) -> (String, Markup) {
         let status = self.0.status();
         let title = format!("{}: Causeway sender", named(&status.link));
-        (title, sections(&status, self.0.topics(), self.0.groups(), around))
+        let lists = Lists { topics: self.0.topics(), groups: self.0.groups(), cost: self.0.cost() };
+        (title, sections(&status, lists, around))
     }
 }
 
-/// The sections of a sender; on standby there are sentences in place of topics and groups.
-fn sections(
-    status: &Status,
+/// What a sender has besides its status.
+struct Lists {
     topics: Result<Vec<TopicStatus>, String>,
     groups: Result<Vec<GroupStatus>, String>,
-    around: &Around<'_>,
-) -> Markup {
+    cost: CostStatus,
+}
+
+/// The sections of a sender; on standby there are sentences in place of topics and groups.
+fn sections(status: &Status, lists: Lists, around: &Around<'_>) -> Markup {
+    let Lists { topics, groups, cost } = lists;
     let answer = answer(status);
     html! {
         header {
@@ -66,6 +71,7 @@ fn sections(
             (topics_table(status, topics))
             (classes(status))
             (groups_table(status, groups))
+            (cost::section(&cost))
             (latency(status))
         }
     }
@@ -216,7 +222,8 @@ mod tests {
         let status: Status = serde_json::from_value(status).unwrap();
         let topics = serde_json::from_value(topics).map_err(|error| error.to_string());
         let around = Around { history: &History::default(), options: " --config /etc/s.toml" };
-        sections(&status, topics, Err("no groups".into()), &around).into_string()
+        let lists = Lists { topics, groups: Err("no groups".into()), cost: CostStatus::default() };
+        sections(&status, lists, &around).into_string()
     }
 
     #[test]

@@ -258,10 +258,10 @@ fn latency(status: &sender::Status) -> Vec<String> {
     status.latency.iter().filter_map(shown).collect()
 }
 
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn headed(head: String) -> Self {
+    pub(super) fn headed(head: String) -> Self {
         Self(head + "\n")
     }
 
@@ -271,7 +271,7 @@ impl Page {
     }
 
     /// A line without control characters: some words come from the other end, or from a broker.
-    fn line(&mut self, what: &str, words: &str) {
+    pub(super) fn line(&mut self, what: &str, words: &str) {
         let words = words.replace(char::is_control, " ");
         let _ = writeln!(self.0, "  {what:<11} {words}");
     }
@@ -291,7 +291,7 @@ impl Page {
     }
 
     /// A table whose columns are aligned to the right.
-    fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
+    pub(super) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return;
         }

@@ -17,7 +17,8 @@ use std::time::Duration;
 use service::lock::Lock;
 
 use super::event_thread::EventThread;
-use crate::client::{Client, Kind};
+use super::fetch_tap::{FetchTap, FetchedBytes};
+use crate::client::Client;
 use crate::error::KafkaError;
 
 /// Partitions of the first instance at most, and those of them that did not join late.
@@ -41,6 +42,7 @@ pub(super) struct Instances {
     further: Lock<Vec<Arc<Instance>>>,
     first: Arc<Instance>,
     further_settings: Settings,
+    fetched: FetchedBytes,
 }
 
 /// Client with a thread for its events. Fields are dropped in order: the thread ends before the client.
@@ -58,12 +60,17 @@ pub(super) struct Seat(Arc<Instance>);
 
 impl Instances {
     pub(super) fn start(first: &Settings, further: Settings) -> Result<Self, KafkaError> {
-        let first = Arc::new(Instance::start(first)?);
-        Ok(Self { first, further: Lock::new(Vec::new()), further_settings: further })
+        let fetched = FetchedBytes::default();
+        let first = Arc::new(Instance::start(first, &fetched)?);
+        Ok(Self { first, further: Lock::new(Vec::new()), further_settings: further, fetched })
     }
 
     pub(super) fn first(&self) -> &Arc<Instance> {
         &self.first
+    }
+
+    pub(super) fn fetched(&self) -> FetchedBytes {
+        self.fetched.clone()
     }
 
     /// Takes a place for a partition. Starts another instance if all are full.
@@ -77,7 +84,7 @@ impl Instances {
             return Ok(Seat::take(instance));
         }
         if further.len() < INSTANCES_MAX {
-            let started = Arc::new(Instance::start(&self.further_settings)?);
+            let started = Arc::new(Instance::start(&self.further_settings, &self.fetched)?);
             further.push(started);
         }
         let least = further.iter().min_by_key(|instance| instance.seats.load(Ordering::Relaxed));
@@ -86,8 +93,8 @@ impl Instances {
 }
 
 impl Instance {
-    fn start(settings: &Settings) -> Result<Self, KafkaError> {
-        let client = Client::start(Kind::Consumer, settings, 0)?;
+    fn start(settings: &Settings, fetched: &FetchedBytes) -> Result<Self, KafkaError> {
+        let client = Client::start_tapped(settings, FetchTap::new(fetched.clone()))?;
         let thread = EventThread::start(&client)?;
         Ok(Self { _thread: thread, client, seats: AtomicUsize::new(0) })
     }

@@ -17,6 +17,7 @@ use wire::share::Share;
 use wire::units::{Rate, Size};
 
 use super::classes::{ClassEntry, read_classes};
+use super::cost::CostConfig;
 use super::schedule::{RATE_MAX, RATE_MIN, ScheduleEntry, read_schedule};
 use super::{Start, read_policies};
 use crate::dispatch::classes::Classes;
@@ -56,6 +57,7 @@ pub const SECTIONS: &[Section] = &[
     Lanes::SECTION,
     GroupsConfig::SECTION,
     AclsConfig::SECTION,
+    CostConfig::SECTION,
     TlsFiles::SECTION,
     Section { fields: &AdminSettings::fields(r#""127.0.0.1:7401""#), ..AdminSettings::SECTION },
     LogSettings::SECTION,
@@ -95,6 +97,8 @@ service::settings! {
         groups: GroupsConfig = table.document().read(), adopt_live;
         /// `[acls]`, the access control lists that the receiver gets.
         acls: AclsConfig = table.document().read(), adopt_live;
+        /// `[cost]`, the price of what is sent.
+        cost: CostConfig = table.document().read(), adopt_live;
         /// Settings that both roles have.
         process: ProcessSettings = table.document().read(), adopt_live;
     }

@@ -149,8 +149,9 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let groups = "[groups]\ninclude = [\"billing\"]\n[acls]\nfollow = true\n";
+    let groups = "[groups]\ninclude = [\"billing\"]\n[acls]\nfollow = true\n[cost]\nprice_per_gb = 0.02\n";
     let changes = running.reload(read(&format!("{new}{groups}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    assert_eq!(running.cost.price_per_gb, Some(0.02));
     assert!(running.groups.filter().matches("billing") && running.acls.follow);
     assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.process.tls.key.ends_with("new.key"));
@@ -164,6 +165,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.live)).collect();
     let expected = [
         ("acls.follow", true),
+        ("cost.price_per_gb", true),
         ("groups.include", true),
         ("log.format", false),
         ("log.level", true),
@@ -178,11 +180,44 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];
-    let others = ["include", "exclude", "interval", "follow", "interval", "ca", "certificate", "key", "token", "level"];
+    let others = [
+        "include",
+        "exclude",
+        "interval",
+        "follow",
+        "interval",
+        "price_per_gb",
+        "currency",
+        "ca",
+        "certificate",
+        "key",
+        "token",
+        "level",
+    ];
     assert_eq!(
         live,
         [&["topics", "exclude", "forward", "ignore_links"], &wan[..], &of_classes[..], &others[..]].concat()
     );
+}
+
+#[test]
+fn a_price_is_a_number_and_a_currency_a_word() {
+    let cost = |text: &str| read(&format!("{EXAMPLE}\n[cost]\n{text}\n")).map(|config| config.cost);
+    let good = cost("price_per_gb = 2\ncurrency = \"US$\"").unwrap();
+    assert_eq!((good.price_per_gb, good.currency.to_string().as_str()), (Some(2.0), "US$"));
+    let none = read(EXAMPLE).unwrap().cost;
+    assert_eq!((none.price_per_gb, none.currency.to_string().as_str()), (None, "EUR"));
+    for (text, sentence) in [
+        ("price_per_gb = -0.01", "`cost.price_per_gb` is -0.01, below the minimum of 0"),
+        ("price_per_gb = nan", "`cost.price_per_gb`: is not a number, such as `1.5`"),
+        ("price_per_gb = \"0.02\"", "`cost.price_per_gb`"),
+        ("currency = \"\"", "is no currency: write a word or sign of 1 to 8 characters"),
+        ("currency = \"a b\"", "is no currency"),
+        ("currency = \"ninechars\"", "is no currency"),
+    ] {
+        let problem = cost(text).expect_err(sentence);
+        assert!(problem.contains(sentence), "{problem}");
+    }
 }
 
 #[test]

@@ -11,9 +11,10 @@ use service::status::{HaltedPartition, Tally};
 use wire::compress::Codec;
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
-use wire::ids::{Epoch, Position, Slot};
+use wire::ids::{Epoch, Position, Sequence, Slot};
 use wire::partition::Partition;
 
+use crate::lane::topic_meter::{Taken, TopicMeter};
 use crate::lane::{Freed, OutFrame};
 use crate::source::Assignment;
 
@@ -27,6 +28,7 @@ struct Inner {
     waits_since: Option<Instant>,
     partitions: HashMap<Slot, (Partition, Position)>,
     drained: bool,
+    meter: TopicMeter,
     /// Lane as shown, without open slots. Partitions that are not read still lag.
     shown: Snapshot,
     /// Limit on the log lines about halts, which the receiver states.
@@ -147,10 +149,11 @@ impl Progress {
         inner.shown.totals.compression_micros += u64::try_from(cpu.as_micros()).unwrap_or_default();
         inner.shown.in_flight_bytes = in_flight_bytes;
         inner.waits_since.get_or_insert_with(Instant::now);
+        inner.meter.handle_frame(frame.sequence, frame.bytes.len() as u64, &frame.topics);
     }
 
-    /// Handles that frames are committed.
-    pub fn handle_ack(&self, epoch: Epoch, freed: &Freed, in_flight_bytes: u64) {
+    /// Handles that frames up to `sequence` are committed.
+    pub fn handle_ack(&self, epoch: Epoch, sequence: Sequence, freed: &Freed, in_flight_bytes: u64) {
         let mut inner = self.0.lock();
         if inner.shown.epoch != Some(epoch) {
             return;
@@ -158,6 +161,7 @@ impl Progress {
         inner.shown.in_flight_bytes = in_flight_bytes;
         inner.waits_since = (in_flight_bytes > 0).then(Instant::now);
         inner.shown.totals.committed_bytes += freed.raw_bytes;
+        inner.meter.handle_ack(sequence);
         for (slot, position) in &freed.positions {
             if let Some((_, committed)) = inner.partitions.get_mut(slot) {
                 *committed = (*committed).max(*position);
@@ -231,6 +235,11 @@ impl Progress {
         self.0.lock().drained
     }
 
+    /// Takes the bytes of each topic that were done since the last time.
+    pub(crate) fn take_bytes(&self) -> Taken {
+        self.0.lock().meter.take()
+    }
+
     /// Returns the counters alone.
     pub fn totals(&self) -> Totals {
         self.0.lock().shown.totals
@@ -249,7 +258,8 @@ impl Progress {
 
 impl Inner {
     fn close_slots(&mut self) {
-        let Self { partitions, shown, .. } = self;
+        let Self { partitions, shown, meter, .. } = self;
+        meter.end_epoch();
         shown.committed.extend(partitions.drain().map(|(_, at)| at));
     }
 }

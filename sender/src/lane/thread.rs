@@ -136,7 +136,7 @@ fn obey<R: LaneReader>(
                     watch.handle_ack(sequence, timing, &session.latency);
                 }
             }
-            handle.progress.handle_ack(epoch, &freed, lane.in_flight_bytes());
+            handle.progress.handle_ack(epoch, sequence, &freed, lane.in_flight_bytes());
         }
         Command::Close => {
             lane.close()?;

@@ -11,6 +11,7 @@ use crate::board::State;
 use crate::lane::compression::Reason as CompressionReason;
 use crate::lane::latency::Summary;
 use crate::rate::plan::Reason;
+use crate::report::cost;
 use crate::report::latency::StageStatus;
 use crate::report::limit::Limit;
 use crate::report::status::{ClassStatus, Status};
@@ -20,9 +21,13 @@ use crate::source::origins::NotCarriedReason;
 /// Creates the registry of a sender's metrics, which reads `report` at each scrape.
 pub fn registry(report: Arc<Report>) -> Registry {
     let mut registry = service::metrics::registry();
+    let costs = Arc::clone(&report);
     service::metrics::add(&mut registry, METRICS, move || {
         let status = report.status();
         vec![(vec![("link", status.link.clone())], status)]
+    });
+    service::metrics::add(&mut registry, cost::metrics::METRICS, move || {
+        vec![(vec![("link", costs.board().read().link)], costs.cost_reading())]
     });
     registry
 }
@@ -237,6 +242,9 @@ mod tests {
     use crate::lane::progress::{Closed, Progress};
     use crate::partitions::deleted_topic::DeletedTopic;
     use crate::rate::RateStatus;
+    use crate::report::cost::meter::Counted;
+    use crate::report::cost::metrics::CostReading;
+    use crate::report::cost::{CostStatus, TopicCost};
     use crate::report::forecast::Forecast;
     use crate::report::lag::{PartitionStatus, TopicStatus};
     use crate::report::latency::PeerClockStatus;
@@ -336,10 +344,29 @@ mod tests {
         }
     }
 
+    fn counted() -> Counted {
+        Counted { source_bytes: Some(1), ..Counted::default() }
+    }
+
+    /// Costs of which nothing is unknown or empty.
+    fn priced() -> CostStatus {
+        let one = || TopicCost {
+            ratio: Some(1.0),
+            source_bytes: Some(1),
+            cost: Some(1.0),
+            cost_per_day: Some(1.0),
+            cost_per_month: Some(1.0),
+            saved: Some(1.0),
+            ..TopicCost::default()
+        };
+        CostStatus { price_per_gb: Some(0.02), total: one(), gone: one(), topics: vec![one()], ..CostStatus::default() }
+    }
+
     #[test]
     fn the_reference_pages_are_those_of_this_code() {
         let sources = [
             include_str!("status.rs"),
+            include_str!("cost.rs"),
             include_str!("forecast.rs"),
             include_str!("lag.rs"),
             include_str!("latency.rs"),
@@ -357,6 +384,8 @@ mod tests {
         let mut registry = service::metrics::registry();
         let labels = || vec![("link", "a".to_owned())];
         service::metrics::add(&mut registry, METRICS, move || vec![(labels(), full())]);
+        let reading = || CostReading { cost: priced(), series: vec![("a".to_owned(), counted())] };
+        service::metrics::add(&mut registry, cost::metrics::METRICS, move || vec![(labels(), reading())]);
         let fields = |root: &str, shown: serde_json::Value| service::metrics::json_reference(&sources, root, &shown);
         let docs = std::path::Path::new(DOCS);
         let names = service::metrics::reference(&registry);
@@ -367,6 +396,7 @@ mod tests {
                 ("sender-json", fields("Status", serde_json::json!(full()))),
                 ("topic-json", fields("TopicStatus", serde_json::json!(TopicStatus::default()))),
                 ("partition-json", fields("PartitionStatus", serde_json::json!(PartitionStatus::default()))),
+                ("cost-json", fields("CostStatus", serde_json::json!(priced()))),
                 ("group-json", fields("GroupStatus", serde_json::json!(GroupStatus::default()))),
             ],
         );
@@ -438,6 +468,7 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &board).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         let names: std::collections::BTreeSet<_> = types.filter(|name| name.starts_with("causeway_sender_")).collect();
-        assert_eq!(names.len(), METRICS.len());
+        // A price without one is absent.
+        assert_eq!(names.len(), METRICS.len() + cost::metrics::METRICS.len());
     }
 }

@@ -1,7 +1,8 @@
 //! Report of one sender: reads its board and adds what is measured about it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use service::lock::Lock;
 use service::status::Tally;
@@ -10,10 +11,14 @@ use wire::condition::Condition;
 use wire::units::Rate;
 
 use crate::board::{Board, Published, State, on_standby};
+use crate::config::CostConfig;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::groups::board::GroupStatus;
 use crate::lane::progress::{Snapshot, Totals};
 use crate::partitions::router::Router;
+use crate::report::cost::CostStatus;
+use crate::report::cost::meter::{CostMeter, Reading};
+use crate::report::cost::metrics::CostReading;
 use crate::report::forecast::Forecast;
 use crate::report::lag::{PartitionStatus, TopicStatus};
 use crate::report::latency::{PeerClockStatus, StageStatus};
@@ -23,16 +28,33 @@ use crate::report::open_transactions::OpenTransaction;
 use crate::report::path::PathReading;
 use crate::report::sampler::Sample;
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
+use crate::source::FetchedBytes;
+
+/// Interval at which topics that are no longer carried are looked for.
+const FOLD_EVERY: Duration = Duration::from_secs(60);
+/// Name of the series of all topics that have none of their own. No topic can be called so.
+const OTHERS: &str = "(others)";
 
 #[derive(Debug, Default)]
 pub struct Report {
     board: Arc<Board>,
     measured: Lock<Measured>,
+    costs: Lock<Costs>,
+}
+
+/// Meter of the costs, and what prices it.
+#[derive(Debug, Default)]
+struct Costs {
+    meter: CostMeter,
+    prices: CostConfig,
+    began: Option<Instant>,
+    /// Next time at which topics that are no longer carried are folded.
+    fold_at: Option<Instant>,
 }
 
 impl Report {
     pub fn new(board: Arc<Board>) -> Self {
-        Self { board, measured: Lock::default() }
+        Self { board, measured: Lock::default(), costs: Lock::default() }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -67,6 +89,53 @@ impl Report {
             ));
         }
         Ok(partitions)
+    }
+
+    /// Returns what the link costs, on standby too: what this process has sent.
+    pub fn cost(&self) -> CostStatus {
+        let costs = self.costs.lock();
+        let seconds = costs.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        CostStatus::of(&costs.meter, &costs.prices, self.sent_bytes(), seconds)
+    }
+
+    /// Returns the cost, and the bytes of the topics that have series of their own in the metrics.
+    pub(super) fn cost_reading(&self) -> CostReading {
+        let cost = self.cost();
+        let costs = self.costs.lock();
+        let (own, others) = costs.meter.series();
+        let mut series: Vec<_> = own.into_iter().map(|(topic, counted)| (topic.to_owned(), counted)).collect();
+        series.sort_by(|a, b| a.0.cmp(&b.0));
+        series.push((OTHERS.to_owned(), others));
+        CostReading { cost, series }
+    }
+
+    /// IP bytes that the sockets have sent.
+    fn sent_bytes(&self) -> u64 {
+        self.board.rates().budget().usage().wire_bytes
+    }
+
+    /// Takes in the prices of the configuration.
+    pub(super) fn set_prices(&self, prices: CostConfig) {
+        self.costs.lock().prices = prices;
+    }
+
+    /// Shares out what the link has sent since the last time. `fetched` counts what the source has sent.
+    pub(super) fn count_cost(&self, now: Instant, fetched: Option<&FetchedBytes>) {
+        let lanes = self.board.read().lanes;
+        let mut costs = self.costs.lock();
+        // The lanes first: the bytes of frames that are acked by then are on the wire.
+        let lanes = lanes.iter().map(|lane| lane.take_bytes()).collect();
+        let fetched_bytes = fetched.map(FetchedBytes::get);
+        costs.began.get_or_insert(now);
+        costs.meter.handle(now, Reading { lanes, wire_bytes: self.sent_bytes(), fetched_bytes });
+        if costs.fold_at.is_none_or(|at| now >= at) {
+            costs.fold_at = Some(now + FOLD_EVERY);
+            let listed = Arc::clone(&self.board.topics().borrow().topics);
+            let carried: HashSet<&str> = listed.iter().map(|topic| &*topic.name).collect();
+            if !carried.is_empty() {
+                costs.meter.fold(|topic| carried.contains(topic));
+            }
+        }
     }
 
     /// Returns each consumer group whose offsets are carried.

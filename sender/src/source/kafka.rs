@@ -7,7 +7,7 @@ use kafka::{KafkaError, Properties};
 use service::bell::Bell;
 use wire::ids::{LaneId, Slot};
 
-use super::{LaneReader, Source};
+use super::{FetchedBytes, LaneReader, Source};
 
 /// Time that brokers keep an idle fetch open: each names every partition, and there may be thousands. A record ends it, but
 /// a partition that is added, and the end of a log, wait for the next one.
@@ -30,6 +30,10 @@ impl Source for KafkaSource {
 
     fn open(&self, _lane: LaneId, bell: Bell) -> Result<LaneQueue, KafkaError> {
         Ok(self.0.lane(bell))
+    }
+
+    fn fetched(&self) -> Option<FetchedBytes> {
+        Some(self.0.fetched())
     }
 }
 

@@ -364,6 +364,7 @@ pub fn collected<T>(results: impl Iterator<Item = Result<T, Reported>>) -> Resul
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
         value => text(value).map_or_else(|_| value.type_str().to_owned(), |text| format!("\"{text}\"")),
     }
 }

@@ -10,6 +10,7 @@ use super::content::{Content, OpenRun, Packed};
 use super::header::{FrameHead, FrameHeader};
 use super::incompressible::{Incompressible, shrinks};
 use super::record::RecordRef;
+use super::run_bytes::RunBytes;
 use super::shaped::body_check;
 use super::shaper::Shaper;
 use crate::codec::zigzag;
@@ -34,6 +35,8 @@ pub struct FrameBuilder {
     packed: Vec<u8>,
     shaped: Vec<u8>,
     incompressible: Incompressible,
+    /// Bytes of each run of the last frame.
+    finished: Vec<RunBytes>,
 }
 
 impl FrameBuilder {
@@ -67,7 +70,7 @@ impl FrameBuilder {
             headers_len: record.headers.entries().len() as u32,
             following: 0,
         };
-        if let Some(previous) = run.append(index, record, leader_epoch) {
+        if let Some(previous) = run.append(index, record, packed.columns_len(), leader_epoch) {
             self.content.records[previous as usize].following = index;
         }
         self.columns_len += packed.columns_len();
@@ -96,6 +99,7 @@ impl FrameBuilder {
     pub fn finish(&mut self, head: FrameHead, codec: Codec) -> Bytes {
         self.begin_finish();
         let method = if codec == Codec::None { self.copy() } else { self.compress(codec) };
+        self.note_finished(Vec::new());
         self.seal(head, method)
     }
 
@@ -114,7 +118,21 @@ impl FrameBuilder {
             }
             _ => self.try_compress(codec),
         };
+        let is_shaped = matches!(method.codec_id, id::SHAPE | id::STATE);
+        self.note_finished(if is_shaped { shaper.group_bytes().to_vec() } else { Vec::new() });
         self.seal(head, method)
+    }
+
+    /// Bytes of each run of the frame that was closed last.
+    pub fn finished(&self) -> &[RunBytes] {
+        &self.finished
+    }
+
+    /// Notes the bytes of each run of a frame whose groups have blocks of these lengths.
+    fn note_finished(&mut self, mut blocks: Vec<u64>) {
+        self.finished.clear();
+        self.finished.shrink_to(BUFFER_KEPT_MAX / size_of::<RunBytes>());
+        self.finished.extend(self.content.runs.iter().map(|run| run.bytes(&mut blocks)));
     }
 
     fn begin_finish(&mut self) {

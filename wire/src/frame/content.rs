@@ -5,8 +5,12 @@ use shape::RecordsBuf;
 
 use super::part::{Part, Parts};
 use super::record::RecordRef;
+use super::run_bytes::RunBytes;
 use crate::codec::{Writer, varint_len};
 use crate::ids::{Position, Slot};
+
+/// Usual bytes of a run without its records.
+const RUN_BYTES: u64 = 10;
 
 /// Runs with their records.
 #[derive(Default)]
@@ -34,6 +38,15 @@ pub(super) struct OpenRun {
     pub(super) group: u8,
     /// Parts of the records that blocks hold.
     pub(super) parts: Parts,
+    /// Bytes of each part of the records, if they were counted.
+    pub(super) part_bytes: [usize; Part::ALL.len()],
+    /// Bytes of keys, values and headers.
+    record_bytes: u64,
+    /// Bytes of the records' columns.
+    columns_bytes: u64,
+    /// Group whose blocks the frame had when it was shaped, and the bytes that they hold of this run. They stay when the
+    /// run leaves its group, because the shaped frame may be sent even so.
+    shaped: (u8, u64),
 }
 
 /// A record in the arena: its key, value and headers follow each other from `start`.
@@ -139,11 +152,24 @@ impl OpenRun {
             count: 0,
             group: 0,
             parts: Parts::default(),
+            part_bytes: Default::default(),
+            record_bytes: 0,
+            columns_bytes: 0,
+            shaped: (0, 0),
         }
     }
 
     /// Adds the record numbered `index`; returns the number of the record before it in the run.
-    pub(super) fn append(&mut self, index: u32, record: &RecordRef<'_>, leader_epoch: i32) -> Option<u32> {
+    pub(super) fn append(
+        &mut self,
+        index: u32,
+        record: &RecordRef<'_>,
+        columns_len: usize,
+        leader_epoch: i32,
+    ) -> Option<u32> {
+        let fields = [record.key, record.value, Some(record.headers.entries())];
+        self.record_bytes += fields.into_iter().flatten().map(|field| field.len() as u64).sum::<u64>();
+        self.columns_bytes += columns_len as u64;
         let previous = (self.count > 0).then_some(self.last);
         self.first = if self.count == 0 { index } else { self.first };
         self.last = index;
@@ -158,6 +184,29 @@ impl OpenRun {
     /// The run's group, and the parts that its blocks hold.
     const fn held(&self) -> (u8, Parts) {
         (self.group, self.parts)
+    }
+
+    /// Puts parts of the run into the blocks of a group.
+    pub(super) fn join_group(&mut self, group: u8, parts: Parts) {
+        self.group = group;
+        self.parts = parts;
+        let held = Part::ALL.into_iter().filter(|part| parts.contain(*part));
+        self.shaped = (group, held.map(|part| self.part_bytes[part as usize] as u64).sum());
+    }
+
+    /// Returns the bytes of the run in a frame whose groups have blocks of these lengths. The first run of a group takes
+    /// its length.
+    pub(super) fn bytes(&self, blocks: &mut [u64]) -> RunBytes {
+        let (group, held) = self.shaped;
+        let block = usize::from(group).checked_sub(1).and_then(|group| blocks.get_mut(group));
+        let held = if block.is_some() { held } else { 0 };
+        RunBytes {
+            slot: self.slot,
+            records: self.count.into(),
+            record_bytes: self.record_bytes,
+            loose_bytes: RUN_BYTES + self.columns_bytes + self.record_bytes.saturating_sub(held),
+            block_bytes: block.map_or(0, std::mem::take),
+        }
     }
 
     /// Takes the run out of its group: blocks hold nothing of it.

@@ -73,6 +73,8 @@ struct Draft {
     topics: Vec<Option<usize>>,
     table: Vec<u8>,
     groups: u8,
+    /// Bytes of the blocks of each group.
+    group_bytes: Vec<u64>,
     blocks: Vec<u8>,
     records: RecordsBuf,
     plain: Vec<u8>,
@@ -174,6 +176,7 @@ impl Shaper {
         for share in &shares {
             let mut parts = Parts::default();
             let table = self.draft.table.len();
+            let blocks = self.draft.blocks.len();
             self.draft.table.push(0);
             for part in share.large(least) {
                 let Some(less) = self.shape_part(content, share, part) else { continue };
@@ -186,10 +189,10 @@ impl Shaper {
             }
             self.draft.table[table] = parts.byte();
             self.draft.groups += 1;
+            self.draft.group_bytes.push((self.draft.blocks.len() - blocks) as u64);
             let runs = content.runs.iter_mut().zip(&self.draft.topics);
             for (run, _) in runs.filter(|(_, topic)| **topic == Some(share.topic)) {
-                run.group = self.draft.groups;
-                run.parts = parts;
+                run.join_group(self.draft.groups, parts);
             }
             self.topics[share.topic].used = self.time;
         }
@@ -273,25 +276,31 @@ impl Shaper {
         self.draft.shaped_bytes as u64
     }
 
+    /// Bytes of the blocks of each group of the last shaped frame.
+    pub(super) fn group_bytes(&self) -> &[u64] {
+        &self.draft.group_bytes
+    }
+
     /// Returns whether all blocks are noise, so that no comparison is due.
     pub(super) const fn is_noise(&self) -> bool {
         self.draft.is_noise
     }
 
     /// Returns the topics that may have blocks, the largest first.
-    fn shares(&mut self, content: &Content, least: usize) -> Vec<Share> {
+    fn shares(&mut self, content: &mut Content, least: usize) -> Vec<Share> {
         let mut shares: Vec<Share> = Vec::new();
         let mut place: HashMap<usize, usize> = HashMap::new();
         self.draft.topics.clear();
-        for run in &content.runs {
-            let topic = self.by_slot.get(&run.slot).copied();
+        for number in 0..content.runs.len() {
+            let topic = self.by_slot.get(&content.runs[number].slot).copied();
             self.draft.topics.push(topic);
             let Some(topic) = topic else { continue };
             let index = *place.entry(topic).or_insert(shares.len());
             if index == shares.len() {
                 shares.push(Share { topic, parts: Default::default() });
             }
-            let bytes = content.part_bytes(run);
+            let bytes = content.part_bytes(&content.runs[number]);
+            content.runs[number].part_bytes = bytes;
             shares[index].parts.iter_mut().zip(bytes).for_each(|(sum, bytes)| *sum += bytes);
         }
         shares.sort_by_key(|share| std::cmp::Reverse(share.bytes()));
@@ -377,6 +386,7 @@ impl Draft {
     fn begin(&mut self, shares: &[Share], least: usize) {
         self.table.clear();
         self.groups = 0;
+        self.group_bytes.clear();
         self.blocks.clear();
         self.blocks.shrink_to(FRAME_RAW_TARGET);
         let mut large = shares.iter().flat_map(|share| share.large(least).map(|part| (share.topic, part)));

@@ -166,7 +166,8 @@ impl Functions<'_> {
             name: signature.ident.to_string(),
             line: signature.ident.span().start().line,
             lines: body.map_or(0, |body| self.lines_within(body)),
-            parameters: signature.inputs.len(),
+            // A C library chooses what it passes to a callback.
+            parameters: if signature.abi.is_some() { 0 } else { signature.inputs.len() },
             tuples: signature.inputs.iter().filter(is_tuple).count(),
         });
     }
@@ -258,6 +259,7 @@ mod tests {
     #[test]
     fn many_parameters_are_found() {
         assert_eq!(count(many_parameters, "fn f(a: A, b: A, c: A, d: A, e: A, f: A, g: A) {}"), 1);
+        assert_eq!(count(many_parameters, "extern \"C\" fn f(a: A, b: A, c: A, d: A, e: A, f: A, g: A) {}"), 0);
         assert_eq!(count(many_parameters, "trait T { fn f(&self, b: A, c: A, d: A, e: A, f: A, g: A); }"), 1);
         assert_eq!(count(many_parameters, "fn f(a: HashMap<A, B>, b: A, c: A, d: A, e: A, f: A) {}"), 0);
     }
