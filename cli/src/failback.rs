@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &args::FailbackPlan) -> Result<(), Failure> {
             )));
         }
     }
-    let found = lister.list(&catalog, &config.source.filter(), &config.source.ignored())?;
+    let found = lister.list(&catalog, &config.source.filter(), &config.source.other_links())?;
     let carried = |topic: &&SourceTopic| topic.origin.not_carried_reason(Some(&promoted.cluster)).is_none();
     let topics: Vec<&SourceTopic> = found.topics.iter().filter(carried).collect();
     let known = look(&topics, &promoted, &catalog, target.as_ref(), &config.link)?;

@@ -44,8 +44,8 @@ pub use session::ask_admission;
 // Its source.
 pub use source::discovery::{Discovered, TopicLister, Topics, matches_nothing};
 pub use source::kafka::KafkaSource;
-pub use source::origins::TopicOrigin;
 pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
+pub use source::origins::{OtherLinks, TopicOrigin};
 pub use source::promotion::{PromotedState, Promotion};
 pub use source::{Assignment, Event, FetchedBytes, LaneReader, PartitionFault, Source};
 

@@ -1,5 +1,6 @@
 //! Links in circles: two clusters that carry everything to each other under other names, and a circle of three under
-//! the same names, while new topics appear. No topic may return to where it came from.
+//! the same names, while new topics appear. No topic may return to where it came from, also after some of the links were
+//! promoted.
 //!
 //! `CAUSEWAY_LOOP_SECONDS` sets how long new topics appear: 60 unless set, in which a sender lists the source's topics
 //! 24 times.
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use harness::cluster::Cluster;
+use harness::command::run_at;
 use harness::files::LinkFiles;
 use harness::pair::Machine;
-use harness::process::Process;
+use harness::process::{HALTED, Process};
 use harness::record::{Contents, Record};
 use harness::topics::{self, Listing};
 use harness::{journal, verify, wait};
@@ -28,6 +30,18 @@ const EVERY: Duration = Duration::from_millis(3_300);
 
 /// Number of records in each topic.
 const RECORDS: i64 = 3;
+
+/// Topics that appear after two links were promoted: where each is written, where it arrives, and under which name.
+const LATE: [(&str, usize, &[(usize, &str)]); 5] = [
+    ("own.0.late", 0, &[]),
+    ("own.1.late", 1, &[(0, "from-the-other.{topic}")]),
+    ("ring.0.late", 0, &[]),
+    ("ring.1.late", 1, &[(2, "{topic}"), (0, "{topic}")]),
+    ("ring.2.late", 2, &[(0, "{topic}")]),
+];
+
+/// Time in which a sender would have listed a topic that must not return: it lists them every 2.5 s.
+const LISTED: Duration = Duration::from_secs(8);
 
 /// Three clusters, and the records written to each.
 struct Three {
@@ -53,7 +67,7 @@ struct EmptyTopic {
 /// A running link. The files are last, so that they outlive the processes.
 struct Running {
     sender: Process,
-    _receiver: Process,
+    receiver: Process,
     _files: LinkFiles,
 }
 
@@ -79,7 +93,7 @@ impl Three {
         files.sender.set("lanes", "count", "1");
         configure(&mut files);
         let (receiver, sender) = files.start()?;
-        Ok(Running { sender, _receiver: receiver, _files: files })
+        Ok(Running { sender, receiver, _files: files })
     }
 
     /// Creates a topic of cluster `at` for the pair, and one for the circle, which is empty until [`Three::fill`].
@@ -140,6 +154,30 @@ impl Three {
             verify::ensure_exactly_once(written, target, rename)?;
         }
         (0..2).try_for_each(|at| verify::ensure_exactly_once(&self.pair[at], &self.clusters[at], "{topic}").map(drop))
+    }
+
+    /// After the links `there` and `r01` were promoted: what is new goes as far as the others carry it, and nothing returns.
+    fn ensure_others_continue(&self) -> Result<()> {
+        let mut allowed = [0, 1, 2].map(|at| self.allowed(at));
+        for (topic, at, arrives) in LATE {
+            topics::create(&self.clusters[at], topic, 1, &[])?;
+            allowed[at].insert(topic.to_owned());
+            for (cluster, rename) in arrives {
+                allowed[*cluster].insert(verify::renamed(rename, topic));
+            }
+        }
+        for (topic, at, arrives) in LATE {
+            let written = journal::write(&self.clusters[at], topic, 0, &records())?.written;
+            for (cluster, rename) in arrives {
+                verify::wait_until_delivered(&written, &self.clusters[*cluster], rename, DELIVERED)?;
+                verify::ensure_exactly_once(&written, &self.clusters[*cluster], rename)?;
+            }
+        }
+        wait::through(LISTED, || {
+            let found = (0..3).map(|at| self.listings[at].names()).collect::<Result<Vec<_>>>()?;
+            ensure!(found == allowed, "topics {found:?} where {allowed:?} are expected");
+            Ok(())
+        })
     }
 
     /// Returns the records written, the cluster that must have them, and the rename rule. The circle's topics have the
@@ -219,5 +257,18 @@ fn no_topic_returns_to_its_origin() -> Result<()> {
         ensure!(status["halted"] == serde_json::json!([]), "{}", status["halted"]);
     }
     three.ensure_exactly_once()?;
-    three.ensure_nothing_else()
+    three.ensure_nothing_else()?;
+
+    // Applications move from cluster 0 to cluster 1; the other links continue.
+    let [first, _second, _third] = ring;
+    promote(there, "there")?;
+    promote(first, "r01")?;
+    three.ensure_others_continue()
+}
+
+/// Switches a link over: it carries nothing any more.
+fn promote(mut running: Running, link: &str) -> Result<()> {
+    run_at(&running.receiver, &["switch-over", "--link", link])?.expect(0, "and all of it is carried")?;
+    ensure!(running.sender.wait(DELIVERED)? == HALTED, "the sender did not halt");
+    Ok(())
 }

@@ -65,8 +65,8 @@ impl Checked for Config {
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
         let filter = self.source.filter();
         let mut lister = TopicLister::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
-        let ignored = self.source.ignored();
-        let look = move |catalog: &dyn Catalog| lister.list(catalog, &filter, &ignored);
+        let links = self.source.other_links();
+        let look = move |catalog: &dyn Catalog| lister.list(catalog, &filter, &links);
         let Some(found) = cluster.ask(findings, "topics", look) else { return };
         for unread in &found.unread {
             findings.failed("topics", unread, format!("{}; until then new topics wait", unread.remedy));

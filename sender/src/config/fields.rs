@@ -24,6 +24,7 @@ use crate::dispatch::classes::Classes;
 use crate::lane::compression::Compression;
 use crate::partitions::policy::{Policies, Policy};
 use crate::rate::schedule::{Schedule, Zone};
+use crate::source::origins::OtherLinks;
 
 /// The least memory for each lane.
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
@@ -262,9 +263,9 @@ impl SourceConfig {
         TopicFilter::new(self.topics.clone(), self.exclude.clone()).forwarding(self.forward.clone())
     }
 
-    /// Links whose topics are carried as this cluster's own.
-    pub fn ignored(&self) -> Vec<LinkName> {
-        self.ignore_links.iter().chain(&self.promoted_link).cloned().collect()
+    /// Links whose topics are carried nevertheless.
+    pub fn other_links(&self) -> OtherLinks {
+        OtherLinks { ignored: self.ignore_links.clone(), promoted: self.promoted_link.clone() }
     }
 }
 

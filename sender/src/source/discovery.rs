@@ -9,7 +9,6 @@ use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
 use kafka::{KafkaError, KafkaFault};
 use service::live::Live;
 use service::lock::Lock;
-use service::names::LinkName;
 use service::topics::{TopicFilter, TopicPattern};
 use tokio::sync::watch;
 use wire::control::PartitionEnd;
@@ -20,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::descriptions::Descriptions;
+use crate::source::origins::OtherLinks;
 use crate::source::origins::reading::{OriginReader, StateLog, UnreadState};
 
 /// Interval between two listings of the topics. New ones are carried within 5 s: half to list them, half to open them.
@@ -95,7 +95,7 @@ impl TopicLister {
         &mut self,
         catalog: &dyn Catalog,
         filter: &TopicFilter,
-        ignored: &[LinkName],
+        links: &OtherLinks,
     ) -> Result<Discovered, KafkaError> {
         let all = catalog.topics()?;
         let listed: Vec<_> = all.iter().filter(|topic| filter.matches(&topic.name)).collect();
@@ -103,7 +103,7 @@ impl TopicLister {
         self.describe(catalog, &due)?;
         let described = self.descriptions.all();
         // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
-        let read = self.origins.read(catalog, &all, &described, ignored)?;
+        let read = self.origins.read(catalog, &all, &described, links)?;
         let topic = |topic: TopicDescription| SourceTopic {
             origin: read.origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
             unsure: read.is_unsure(&topic.name, topic.id),
@@ -221,7 +221,7 @@ impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
     pub(crate) fn list(&self) -> Result<Discovered, ListError> {
         let source = &self.config.now().source;
-        let found = self.lister.lock().list(&*self.catalog, &source.filter(), &source.ignored())?;
+        let found = self.lister.lock().list(&*self.catalog, &source.filter(), &source.other_links())?;
         // Asked last: then the topics are those of this cluster.
         match &self.cluster {
             Some(was) => {
@@ -309,7 +309,7 @@ mod tests {
 
     impl OneTopic {
         fn list(&self, lister: &mut TopicLister, filter: &TopicFilter) -> Vec<String> {
-            let found = lister.list(self, filter, &[]).unwrap();
+            let found = lister.list(self, filter, &OtherLinks::default()).unwrap();
             found.topics.iter().map(|topic| topic.name.to_string()).collect()
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use service::names::LinkName;
 use wire::ids::TopicId;
 use wire::limits::CLUSTERS_MAX;
 use wire::origin::{self, Origin, StoredError};
@@ -67,8 +68,17 @@ impl TopicOrigin {
 #[derive(Debug, Default)]
 pub(crate) struct MirroredTopics {
     links: HashMap<Arc<str>, LinkOrigins>,
-    /// Links that are promoted: their topics are this cluster's own.
+    /// Links that are promoted: applications write to their topics.
     promoted: HashSet<Arc<str>>,
+}
+
+/// Links whose topics are carried although a link writes or wrote them.
+#[derive(Debug, Clone, Default)]
+pub struct OtherLinks {
+    /// Links whose topics count as this cluster's own.
+    pub ignored: Vec<LinkName>,
+    /// Promoted link whose topics go back to where they came from, with those that earlier promoted links brought.
+    pub promoted: Option<LinkName>,
 }
 
 /// Origins that one link has recorded, by partition and key of the record.
@@ -107,33 +117,51 @@ impl MirroredTopics {
         self.promoted.remove(link);
     }
 
-    pub(crate) fn origins(&self) -> TopicOrigins<'_> {
-        let mut by_topic: HashMap<&str, Vec<(&Arc<str>, &Origin)>> = HashMap::new();
-        for (link, origins) in self.links.iter().filter(|(link, _)| !self.promoted.contains(*link)) {
+    /// Returns the origins of topics. Those of the promoted link `returning` go back.
+    pub(crate) fn origins(&self, returning: Option<&str>) -> TopicOrigins<'_> {
+        let mut by_topic: HashMap<&str, Vec<Arrival<'_>>> = HashMap::new();
+        for (link, origins) in &self.links {
+            let is_promoted = self.promoted.contains(link);
             for origin in origins.values() {
-                by_topic.entry(&origin.target_topic).or_default().push((link, origin));
+                by_topic.entry(&origin.target_topic).or_default().push(Arrival { link, origin, is_promoted });
             }
         }
         for arrivals in by_topic.values_mut() {
-            arrivals.sort_unstable_by(|(a, one), (b, two)| (a, &one.clusters).cmp(&(b, &two.clusters)));
+            arrivals.sort_unstable_by(|a, b| (a.link, &a.origin.clusters).cmp(&(b.link, &b.origin.clusters)));
         }
-        TopicOrigins(by_topic)
+        TopicOrigins { by_topic, returning: returning.map(str::to_owned) }
     }
 }
 
-pub(crate) struct TopicOrigins<'a>(HashMap<&'a str, Vec<(&'a Arc<str>, &'a Origin)>>);
+/// Way on which a topic has come.
+struct Arrival<'a> {
+    link: &'a Arc<str>,
+    origin: &'a Origin,
+    /// The link writes nothing any more.
+    is_promoted: bool,
+}
+
+pub(crate) struct TopicOrigins<'a> {
+    by_topic: HashMap<&'a str, Vec<Arrival<'a>>>,
+    returning: Option<String>,
+}
 
 impl TopicOrigins<'_> {
     /// Returns the origin of the topic `name` in the incarnation `id`. An incarnation that no link wrote is this
-    /// cluster's own, even if the name is that of a mirrored topic.
+    /// cluster's own, even if the name is that of a mirrored topic. What promoted links brought alone is carried as the
+    /// cluster's own is, but not to the clusters that it has passed: only a link that names the promoted one takes it back.
     pub(crate) fn of(&self, name: &str, id: TopicId, forward: bool) -> TopicOrigin {
-        let same = |origin: &Origin| !origin.target_topic_id.differs(id);
-        let arrivals = self.0.get(name).map_or(&[][..], Vec::as_slice);
-        let mut arrivals = arrivals.iter().filter(|(_, origin)| same(origin)).peekable();
-        let Some((link, _)) = arrivals.peek() else { return TopicOrigin::Own };
-        let link = Arc::clone(link);
+        let arrivals = self.by_topic.get(name).map_or(&[][..], Vec::as_slice);
+        let same: Vec<_> = arrivals.iter().filter(|arrival| !arrival.origin.target_topic_id.differs(id)).collect();
+        let is_returning = |arrival: &&&Arrival<'_>| self.returning.as_deref() == Some(&**arrival.link);
+        let goes_back = same.iter().any(|arrival| is_returning(&arrival));
+        let is_undone = |arrival: &&&Arrival<'_>| goes_back && (arrival.is_promoted || is_returning(arrival));
+        let arrivals: Vec<_> = same.iter().filter(|arrival| !is_undone(arrival)).collect();
+        let Some(first) = arrivals.first() else { return TopicOrigin::Own };
+        let link = Arc::clone(first.link);
+        let forward = forward || arrivals.iter().all(|arrival| arrival.is_promoted);
         let mut clusters: Vec<String> = Vec::new();
-        for cluster in arrivals.flat_map(|(_, origin)| &origin.clusters) {
+        for cluster in arrivals.iter().flat_map(|arrival| &arrival.origin.clusters) {
             if !clusters.contains(cluster) {
                 clusters.push(cluster.clone());
             }
@@ -163,13 +191,25 @@ mod tests {
     }
 
     #[test]
-    fn topics_of_a_promoted_link_are_this_clusters_own() {
-        let mut mirrored = mirrored(&[("ab", "t", HERE, &["T"]), ("cb", "u", HERE, &["T"])]);
-        mirrored.handle_entry(&"ab".into(), 0, vec![1, 8], Some(b"promoted")).unwrap();
+    fn topics_of_a_promoted_link_go_back_by_the_link_that_names_it() {
+        let mut mirrored =
+            mirrored(&[("ab", "t", HERE, &["T"]), ("cb", "u", HERE, &["T"]), ("ab2", "t", HERE, &["T"])]);
+        let promote = |mirrored: &mut MirroredTopics, link: &str| {
+            mirrored.handle_entry(&link.into(), 0, vec![1, 8], Some(b"promoted")).unwrap();
+        };
+        let origin = |mirrored: &MirroredTopics, topic, returning| mirrored.origins(returning).of(topic, HERE, false);
         let reason =
-            |mirrored: &MirroredTopics, topic| mirrored.origins().of(topic, HERE, false).not_carried_reason(Some("T"));
-        assert_eq!(reason(&mirrored, "t"), None);
+            |mirrored: &MirroredTopics, topic| origin(mirrored, topic, Some("ab")).not_carried_reason(Some("T"));
+        promote(&mut mirrored, "ab");
+        assert_eq!(reason(&mirrored, "t"), Some(NotCarriedReason::Returns), "another link brings it, too");
+        promote(&mut mirrored, "ab2");
+        assert_eq!(origin(&mirrored, "t", Some("ab")), TopicOrigin::Own, "both rounds are over");
         assert_eq!(reason(&mirrored, "u"), Some(NotCarriedReason::Returns), "another link's");
+        let unnamed = origin(&mirrored, "t", None);
+        assert_eq!(unnamed.not_carried_reason(Some("T")), Some(NotCarriedReason::Returns), "its records are there");
+        assert_eq!(unnamed.not_carried_reason(Some("C")), None, "applications write it here");
+        assert_eq!(unnamed.clusters(), ["T"]);
+        mirrored.forget("ab2");
         mirrored.forget("ab");
         mirrored
             .handle_entry(
@@ -183,7 +223,8 @@ mod tests {
                 })),
             )
             .unwrap();
-        assert_eq!(reason(&mirrored, "t"), Some(NotCarriedReason::Returns), "its state was made again");
+        let again = origin(&mirrored, "t", None).not_carried_reason(Some("C"));
+        assert_eq!(again, Some(NotCarriedReason::Brought), "its state was made again");
     }
 
     #[test]
@@ -205,7 +246,7 @@ mod tests {
             (&[("ab", "t", HERE, &["A"; CLUSTERS_MAX + 1])], true, None),
         ];
         for (entries, forward, expected) in table {
-            let found = mirrored(entries).origins().of("t", HERE, *forward).not_carried_reason(Some("T"));
+            let found = mirrored(entries).origins(None).of("t", HERE, *forward).not_carried_reason(Some("T"));
             assert_eq!(found, *expected, "{entries:?}, forward {forward}");
         }
         let far: Vec<String> = (0..=CLUSTERS_MAX).map(|n| n.to_string()).collect();
@@ -217,17 +258,17 @@ mod tests {
     #[test]
     fn the_clusters_passed_are_listed_in_order() {
         let mirrored = mirrored(&[("ab", "t", HERE, &["Z", "A"]), ("cb", "t", HERE, &["A", "C"])]);
-        assert_eq!(mirrored.origins().of("t", HERE, true).clusters(), ["Z", "A", "C"]);
+        assert_eq!(mirrored.origins(None).of("t", HERE, true).clusters(), ["Z", "A", "C"]);
     }
 
     #[test]
     fn a_deleted_origin_and_a_forgotten_link_hold_nothing_back() {
         let mut mirrored = mirrored(&[("ab", "t", HERE, &["A"])]);
         mirrored.handle_entry(&"ab".into(), 0, origin::key("t"), None).unwrap();
-        assert_eq!(mirrored.origins().of("t", HERE, false), TopicOrigin::Own);
+        assert_eq!(mirrored.origins(None).of("t", HERE, false), TopicOrigin::Own);
         let mut mirrored = self::mirrored(&[("ab", "t", HERE, &["A"])]);
         mirrored.forget("ab");
-        assert_eq!(mirrored.origins().of("t", HERE, false), TopicOrigin::Own);
+        assert_eq!(mirrored.origins(None).of("t", HERE, false), TopicOrigin::Own);
     }
 
     #[test]

@@ -8,12 +8,11 @@ use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicSummary}
 use kafka::consumer::Fault;
 use kafka::log::{LogError, LogReader, OffsetEntry};
 use kafka::{KafkaError, KafkaFault, Properties};
-use service::names::LinkName;
 use wire::ids::{Offset, Position, TopicId};
 use wire::origin::{self, StoredError};
 use wire::partition::Partition;
 
-use super::{MirroredTopics, TopicOrigins};
+use super::{MirroredTopics, OtherLinks, TopicOrigins};
 
 /// Reader of committed records. A sender whose source has no state topics needs no client for it.
 pub trait StateLog: Send + Sync {
@@ -159,7 +158,7 @@ impl OriginReader {
         Self { log, topics: HashMap::new(), mirrored: MirroredTopics::default(), known: HashSet::new() }
     }
 
-    /// Reads the origins of all topics, except those that the links in `ignored` write. `topics` must have been listed
+    /// Reads the origins of all topics, except those that ignored links write. `topics` must have been listed
     /// before: a link creates a topic only after its state names it, so that no origin can be missed. `described` are the
     /// topics that this sender may carry. Blocks on the cluster.
     pub(crate) fn read(
@@ -167,9 +166,9 @@ impl OriginReader {
         catalog: &dyn Catalog,
         topics: &[TopicSummary],
         described: &[TopicDescription],
-        ignored: &[LinkName],
+        links: &OtherLinks,
     ) -> Result<ReadOrigins<'_>, KafkaError> {
-        let is_ignored = |link: &str| ignored.iter().any(|ignored| **ignored == *link);
+        let is_ignored = |link: &str| links.ignored.iter().any(|ignored| **ignored == *link);
         let is_state = |name: &&String| origin::link_of(name).is_some_and(|link| !is_ignored(link));
         let names: Vec<_> = topics.iter().map(|topic| &topic.name).filter(is_state).cloned().collect();
         let mut unread = self.follow(catalog, &names)?;
@@ -179,7 +178,7 @@ impl OriginReader {
         if unread.is_empty() {
             self.known = described.iter().map(|topic| (topic.name.clone(), topic.id)).collect();
         }
-        Ok(ReadOrigins { origins: self.mirrored.origins(), unread, known: &self.known })
+        Ok(ReadOrigins { origins: self.mirrored.origins(links.promoted.as_deref()), unread, known: &self.known })
     }
 
     /// Forgets state topics that are gone or were recreated, and begins with new ones. Returns those that the cluster does
@@ -279,6 +278,8 @@ mod tests {
     use wire::origin::Origin;
 
     use super::super::TopicOrigin;
+    use service::names::LinkName;
+
     use super::*;
 
     const STATE: &str = "__causeway.left.state";
@@ -334,8 +335,9 @@ mod tests {
         let all: Vec<_> = topics.iter().map(|name| TopicSummary { name: (*name).to_owned(), partitions: 1 }).collect();
         let names: Vec<_> = topics.iter().filter(|name| **name != STATE).map(|name| (*name).to_owned()).collect();
         let described: Vec<_> = cluster.describe(&names).unwrap().into_iter().map(Result::unwrap).collect();
-        let ignored: Vec<_> = ignored.iter().map(|link| LinkName::parse(link).unwrap()).collect();
-        let read = reader.read(cluster, &all, &described, &ignored).unwrap();
+        let ignored = ignored.iter().map(|link| LinkName::parse(link).unwrap()).collect();
+        let links = OtherLinks { ignored, promoted: None };
+        let read = reader.read(cluster, &all, &described, &links).unwrap();
         let unsure = names.iter().filter(|name| read.is_unsure(name, id(name))).cloned().collect();
         let mirrored = names.iter().filter(|name| read.origins.of(name, id(name), false) != TopicOrigin::Own);
         (unsure, mirrored.cloned().collect(), read.unread.iter().map(UnreadState::to_string).collect())
