@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &args::Failover) -> Result<(), Failure> {
         reason: arguments.reason.clone().unwrap_or_default(),
         dry_run: arguments.dry_run,
     };
-    let asked = Asked { json: arguments.json, within: arguments.timeout, is_lossless: false };
+    let asked = Asked { json: arguments.json, within: arguments.timeout, is_lossless: false, done: "promoted" };
     if let Some(file) = arguments.admin.config.as_ref().filter(|_| arguments.without_receiver) {
         let own = OwnReceiver::start(file)?;
         return asked.follow(|| own.ask(&request), Failure::failed);
@@ -47,12 +47,14 @@ pub(crate) fn switch_over(arguments: &args::SwitchOver) -> Result<(), Failure> {
         link: Some(arguments.link.clone()),
         by: user(),
         reason: arguments.reason.clone().unwrap_or_default(),
+        topics: arguments.topics.iter().cloned().collect(),
         quiet_seconds: arguments.quiet.as_secs_f64(),
         within_seconds: arguments.timeout.as_secs_f64(),
     };
     // The receiver itself keeps to the time; what follows afterwards is not cut short.
     let within = arguments.timeout + PROMOTED_WITHIN;
-    let asked = Asked { json: arguments.json, within, is_lossless: true };
+    let done = if arguments.topics.is_empty() { "promoted" } else { "switched over" };
+    let asked = Asked { json: arguments.json, within, is_lossless: true, done };
     asked.follow(|| ask(&port, "switch-over", &request), |words| port.failed(words))
 }
 
@@ -68,6 +70,8 @@ struct Asked {
     within: Duration,
     /// Anything that is missing is a failure.
     is_lossless: bool,
+    /// Word for what is done.
+    done: &'static str,
 }
 
 impl Asked {
@@ -90,7 +94,7 @@ impl Asked {
                     return Err(failed(format!("every lane is promoted, but {left}; ask again")));
                 }
                 let missing = answer.missing.filter(|_| self.is_lossless);
-                return missing.map_or(Ok(()), |missing| Err(failed(format!("it is promoted, and {missing}"))));
+                return missing.map_or(Ok(()), |missing| Err(failed(format!("it is {}, and {missing}", self.done))));
             }
             let step = answer.step.unwrap_or_default();
             if began.elapsed() > self.within {
@@ -124,13 +128,18 @@ fn print(json: bool, already: bool, statement: &Statement) -> std::io::Result<()
 
 /// Returns the statement for people.
 fn text(statement: &Statement, already: bool) -> String {
-    let Statement { link, promoted, made, quiet_since, partitions, groups, groups_heard, problems, .. } = statement;
+    let Statement { link, promoted, topics, made, quiet_since, partitions, groups, groups_heard, problems, .. } =
+        statement;
     let mut page = String::new();
     let mut line = |text: String| {
         page.push_str(&text);
         page.push('\n');
     };
     line(match promoted {
+        None if !topics.is_empty() => {
+            let before = if already { ". It was done before" } else { "" };
+            format!("switched over: {}; link {link} carries its other topics{before}.", topics.join(", "))
+        }
         Some(record) if already => format!("{}. It was done before.", record.sentence(link)),
         Some(record) => format!("{}.", record.sentence(link)),
         None if already => {

@@ -39,7 +39,7 @@ struct Report<'a> {
 /// Copies what was left behind, or says what it would copy.
 pub(crate) fn run(arguments: &args::Salvage) -> Result<(), Failure> {
     let statement = read(&arguments.statement)?;
-    if statement.promoted.is_none() && !arguments.dry_run {
+    if statement.promoted.is_none() && statement.topics.is_empty() && !arguments.dry_run {
         let link = &statement.link;
         return Err(Failure::Config(format!(
             "the statement is of a dry run, and link {link} may carry more: run `causeway failover --link {link} --json`, or this with --dry-run"

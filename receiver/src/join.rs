@@ -63,6 +63,9 @@ pub enum Answer {
     Wait,
 }
 
+/// Beginning of the reason of a jump that no operator has asked for.
+const POLICY: &str = "policy:";
+
 impl Offered {
     pub fn key(&self) -> Partition {
         Partition { topic: Arc::from(self.partition.topic.as_str()), partition: self.partition.partition }
@@ -139,6 +142,10 @@ impl Offered {
     /// Decides whether the partition may continue from its stored position.
     fn resume(&self, stored: &PartitionRecord) -> Answer {
         let offered = &self.partition;
+        // Also where the source's topic is made again: its applications write to the target's.
+        if let Some(halt) = stored.halt.as_ref().filter(|_| stored.is_switched_over()) {
+            return Answer::Halt(halt.clone());
+        }
         // Before the stored halt, which was about a log that does not exist any more.
         if stored.topic_id.differs(offered.topic_id) {
             return self.recreated(stored);
@@ -164,6 +171,12 @@ impl Offered {
     /// answers it.
     fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
         let offered = &self.partition;
+        // A policy has lifted another halt, which the switch-over has replaced meanwhile.
+        if let Some(halt) =
+            stored.halt.as_ref().filter(|_| stored.is_switched_over() && jump.reason.starts_with(POLICY))
+        {
+            return Answer::Halt(halt.clone());
+        }
         let recreated = stored.topic_id.differs(offered.topic_id);
         let same_topic = !recreated && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
         let accepts_new = jump.accepts == Accepts::NewIncarnation;

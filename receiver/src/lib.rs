@@ -64,7 +64,8 @@ pub use lane::size::TransactionRoom;
 pub use lane::size::TransactionSize;
 pub use lane::{
     AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, Gap, Gaps, HandoverRequest,
-    Lane, LaneError, LaneMessage, MapTerms, MarkGone, OpenError, OpenLane, Prepared, RecoverError, Terms,
+    Lane, LaneError, LaneMessage, MapTerms, MarkGone, OpenError, OpenLane, Prepared, RecoverError, SwitchedTopics,
+    Terms,
 };
 pub use writer::shared::{Group, SharedLane, SharedWriter};
 pub use writer::transaction::{Member, TransactionFailed, Written, write};

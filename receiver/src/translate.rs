@@ -323,7 +323,8 @@ impl Search<'_> {
         let Some(map) = known.of(query) else { return Ok(Aim::NotCarried) };
         let Ok(Wanted::Target(asked)) = query.wanted() else { return Ok(Aim::NotCarried) };
         let halt = map.record.halt.as_ref().and_then(|halt| HaltReason::of(&halt.reason));
-        if halt == Some(HaltReason::TargetReplaced) {
+        // Behind these positions are records that the link has not written.
+        if matches!(halt, Some(HaltReason::TargetReplaced | HaltReason::SwitchedOver)) {
             return Ok(Aim::NotCarried);
         }
         let carried = map.record.position.0;

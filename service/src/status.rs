@@ -97,6 +97,11 @@ impl Tally {
 }
 
 impl HaltedPartition {
+    /// Returns whether the link is to carry the partition, and does not. A reason of a newer version is trouble.
+    pub fn is_trouble(&self) -> bool {
+        HaltReason::of(&self.reason).is_none_or(HaltReason::is_trouble)
+    }
+
     /// Returns whether the partition waits and continues by itself, so that it is not halted.
     pub fn waits(&self) -> bool {
         HaltReason::of(&self.reason).is_some_and(HaltReason::waits)

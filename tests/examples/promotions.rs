@@ -92,7 +92,7 @@ fn start(pair: &Pair, stem: &str, partitions: i32, groups: i32, rtt: i32) -> Res
     let sender = files.sender.start()?;
     wait::until_ok("the records to be committed", PATIENCE, || {
         let Ok(status) = receiver.admin.status() else { return Ok(None) };
-        let synced = status["links"][0]["groups"]["offsets"]["synced"].as_u64();
+        let synced = status["links"][0]["consumer_groups"]["offsets"]["synced"].as_u64();
         Ok((committed(&status) >= RECORDS && synced == Some((groups * OFFSETS) as u64)).then_some(()))
     })?;
     Ok(Link { name, topic, partitions, sender, receiver, _relay: relay, _files: files })

@@ -84,7 +84,7 @@ fn safe_follows_what_neither_deletes_nor_refuses() -> Result<()> {
     link.follows(&lower, &[("retention.ms", "400000000000"), ("max.message.bytes", "4000000")])?;
     link.names("retention.ms stays 400000000000, at the source 200000000000: `safe` does not follow it")?;
 
-    // A value that the source topic does not have any more is inherited again: here the target keeps for ever then.
+    // A value that the source topic does not have any more is inherited again: here the target keeps all then.
     link.follows(&[("max.message.bytes", "4000000")], &[("retention.ms", "-1")])?;
     ensure!(own(&link.pair.target, &link.topic, "retention.ms")?.is_none(), "the target's own value stays");
     // What the operator of the target has set is the operator's.

@@ -51,6 +51,7 @@ mod shown_problems;
 mod sources;
 mod stored_state;
 mod switch_over;
+mod switch_over_topics;
 mod test_harness;
 mod topic_settings;
 mod truncated_logs;

@@ -23,11 +23,11 @@ use crate::groups::{self, Protocol, Stopped};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn switch_over(receiver: &Process, link: &str, options: &[&str]) -> Result<Exit> {
+pub(crate) fn switch_over(receiver: &Process, link: &str, options: &[&str]) -> Result<Exit> {
     run_at(receiver, &[&["switch-over", "--link", link, "--reason", "a move", "--json"], options].concat())
 }
 
-fn statement(exit: &Exit) -> Result<Value> {
+pub(crate) fn statement(exit: &Exit) -> Result<Value> {
     ensure!(exit.code == 0, "exit code {}: {}", exit.code, exit.printed);
     serde_json::from_str(exit.printed.lines().next().unwrap_or_default()).context("the statement is not JSON")
 }

@@ -71,6 +71,7 @@ halt_reasons! {
     SourceGone "source-gone" false Nowhere "The source's topic or partition does not exist: no action needed if it was deleted on purpose.";
     SourceUnauthorized "source-unauthorized" false Nowhere "The sender has no right to read the source's topic: grant it READ and resume.";
     SourceFailed "source-failed" false Nowhere "The source's client reports an error for the partition: see the detail, then resume.";
+    SwitchedOver "switched-over" true Nowhere "The topic was switched over: its applications use the target, and the link does not carry it any more. To take it back before they write there, resume it.";
     JumpRefused "jump-refused" false Nowhere "The stored position changed since this request was made: check `causeway status`, then retry.";
 }
 
@@ -87,6 +88,11 @@ impl HaltReason {
     /// Returns whether partitions with this reason wait: they continue by themselves, and no operator must act here.
     pub fn waits(self) -> bool {
         matches!(self, Self::TargetUnavailable)
+    }
+
+    /// Returns whether the link is to carry partitions with this reason, and does not.
+    pub fn is_trouble(self) -> bool {
+        !self.waits() && self != Self::SwitchedOver
     }
 }
 

@@ -15,6 +15,8 @@ pub struct PromotedLink {
     pub link: String,
     /// Cluster from which the records came.
     pub cluster: String,
+    /// The link carries nothing any more. Otherwise only the topics that were switched over alone go back.
+    pub is_final: bool,
     /// Topics by their names in that cluster.
     pub topics: BTreeMap<String, ReturningTopic>,
 }
@@ -42,9 +44,17 @@ impl PromotedLink {
         Some(topic.partitions[found].begins)
     }
 
+    /// Returns whether a topic may be offered on the way back. While the link continues, it may create and carry any other one.
+    pub fn takes_back(&self, topic: &str) -> bool {
+        self.is_final || self.topics.get(topic).is_some_and(|topic| !topic.partitions.is_empty())
+    }
+
     /// Returns why a partition cannot go back now; `None` if it can, or if the link did not bring it. `id` is the present id of
     /// its topic.
     pub fn stranded(&self, at: &Partition, id: TopicId) -> Option<String> {
+        if !self.takes_back(&at.topic) {
+            return Some(format!("link {} continues: only topics that it has switched over go back", self.link));
+        }
         let topic = self.topics.get(&*at.topic)?;
         let other = || {
             let link = &self.link;
@@ -85,6 +95,7 @@ mod tests {
         PromotedLink {
             link: "there".to_owned(),
             cluster: "fra".to_owned(),
+            is_final: true,
             topics: BTreeMap::from([("fra.orders".to_owned(), topic)]),
         }
     }
@@ -96,6 +107,16 @@ mod tests {
         assert_eq!(messages.len(), 2);
         messages.iter().for_each(|message| drop(crate::codec::encode_control(message)));
         assert_eq!(promoted(1).announcement("bills"), []);
+    }
+
+    #[test]
+    fn while_a_link_continues_only_its_switched_topics_go_back() {
+        let mut continues = PromotedLink { is_final: false, ..promoted(1) };
+        let reason = |link: &PromotedLink, topic| link.stranded(&Partition::new(topic, 0), TopicId::UNKNOWN);
+        assert_eq!(reason(&continues, "fra.orders"), None);
+        assert!(reason(&continues, "bills").unwrap().contains("continues"), "the link may be about to carry it");
+        continues.topics.get_mut("fra.orders").unwrap().partitions.clear();
+        assert!(reason(&continues, "fra.orders").is_some() && reason(&promoted(1), "bills").is_none());
     }
 
     #[test]

@@ -34,8 +34,12 @@ the link like `causeway failover`, and prints the same statement, with nothing l
 After `--timeout` it fails, and the link was not changed. The receiver abandons it too, some seconds
 after the command was stopped. Choose a `--quiet` that is longer than the pauses of your producers.
 
+With `--topics` only these topics are switched over, for a migration in waves: they are halted as
+switched-over, and the link carries the others.
+
 Examples:
   causeway switch-over --link fra-to-sin --reason 'move to Singapore'
+  causeway switch-over --link fra-to-sin --topics orders,payments --reason 'wave 2'
   causeway switch-over --link fra-to-sin --quiet 30s --timeout 1h --config receiver.toml --json";
 
 const FAILBACK_PLAN: &str = "\
@@ -98,6 +102,9 @@ pub(crate) struct SwitchOver {
     /// Reason, which the refused sender and the statement show
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// Topics at the source that are switched over alone, separated by commas; the link carries the others
+    #[arg(long, value_name = "TOPICS", value_delimiter = ',')]
+    pub(crate) topics: Vec<String>,
     /// Time for which nothing may be written to the source
     #[arg(long, value_name = "TIME", default_value = "2 s", value_parser = wire::units::parse_duration)]
     pub(crate) quiet: Duration,

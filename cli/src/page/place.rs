@@ -33,7 +33,7 @@ impl Place {
             | HaltReason::SourceFailed
             | HaltReason::OriginUnknown => Self::Source,
             HaltReason::RecordTooLarge | HaltReason::ReturnsToOrigin | HaltReason::JumpRefused => Self::Sender,
-            HaltReason::TopicUnauthorized | HaltReason::TargetTaken => Self::Receiver,
+            HaltReason::TopicUnauthorized | HaltReason::TargetTaken | HaltReason::SwitchedOver => Self::Receiver,
             HaltReason::RecordRejected
             | HaltReason::TargetReplaced
             | HaltReason::TargetUnauthorized

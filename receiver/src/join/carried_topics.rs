@@ -4,12 +4,14 @@
 //! until then a new topic looks like one that another lane carries. And a position is orphaned only where no lane was
 //! offered its partition, because a partition changes lanes with its class.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use service::lock::Lock;
 use wire::ids::LaneId;
 use wire::partition::Partition;
+
+use crate::target::state::HaltRecord;
 
 /// The topics of one link, shared by its lanes for one session.
 #[derive(Debug)]
@@ -24,10 +26,19 @@ struct Inner {
     requested: BTreeSet<LaneId>,
     read: BTreeSet<LaneId>,
     topics: HashSet<Arc<str>>,
+    switched_over: HashMap<Arc<str>, SwitchedOver>,
     /// Topics of which a partition has joined in this session.
     joined: HashSet<Arc<str>>,
     offered: HashSet<Partition>,
     all_offered: BTreeSet<LaneId>,
+}
+
+/// Topic that was switched over alone.
+#[derive(Debug)]
+struct SwitchedOver {
+    halt: HaltRecord,
+    /// Partitions that are halted so.
+    partitions: HashSet<i32>,
 }
 
 impl CarriedTopics {
@@ -60,6 +71,46 @@ impl CarriedTopics {
         (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
     }
 
+    /// Notes that a topic is switched over: no partition of it begins any more, and the link does not write its target.
+    pub(crate) fn handle_switched_over(&self, topic: &Arc<str>, halt: &HaltRecord) {
+        let mut inner = self.inner.lock();
+        let new = || SwitchedOver { halt: halt.clone(), partitions: HashSet::new() };
+        inner.switched_over.entry(Arc::clone(topic)).or_insert_with(new);
+        inner.joined.remove(topic);
+    }
+
+    /// Notes that a partition is halted because its topic is switched over.
+    pub(crate) fn handle_switched_partition(&self, key: &Partition, halt: &HaltRecord) {
+        self.handle_switched_over(&key.topic, halt);
+        if let Some(over) = self.inner.lock().switched_over.get_mut(&key.topic) {
+            over.partitions.insert(key.partition);
+        }
+    }
+
+    /// Notes that an operator has taken a partition back. With the last one the whole topic is carried again.
+    pub(crate) fn handle_taken_back(&self, key: &Partition) {
+        let mut inner = self.inner.lock();
+        if let Some(over) = inner.switched_over.get_mut(&key.topic)
+            && over.partitions.remove(&key.partition)
+            && over.partitions.is_empty()
+        {
+            inner.switched_over.remove(&key.topic);
+        }
+    }
+
+    /// Returns the halt of a partition whose topic is switched over, if the partition `is_new`, without a position, or halted
+    /// so. Of new ones it is known once every lane was read.
+    pub(crate) fn switched_over(&self, key: &Partition, is_new: bool) -> Option<HaltRecord> {
+        let inner = self.inner.lock();
+        let over = inner.switched_over.get(&key.topic)?;
+        (is_new || over.partitions.contains(&key.partition)).then(|| over.halt.clone())
+    }
+
+    /// Returns whether the target of `topic` belongs to its applications.
+    pub(crate) fn is_switched_over(&self, topic: &str) -> bool {
+        self.inner.lock().switched_over.contains_key(topic)
+    }
+
     pub fn handle_offered(&self, key: Partition) {
         self.inner.lock().offered.insert(key);
     }
@@ -88,6 +139,7 @@ impl CarriedTopics {
     pub fn forget(&self, topic: &str) {
         let mut inner = self.inner.lock();
         inner.topics.remove(topic);
+        inner.switched_over.remove(topic);
         inner.joined.remove(topic);
         inner.offered.retain(|key| *key.topic != *topic);
     }

@@ -326,6 +326,10 @@ impl Targets {
                 Some(Ok(topic)) if topic.partitions >= partition.partitions => {
                     topics.insert(name, Ok(topic));
                 }
+                // Its number of partitions is for its applications to choose.
+                Some(Ok(topic)) if carried_topics.is_switched_over(&partition.topic) => {
+                    topics.insert(name, Ok(topic));
+                }
                 Some(Ok(topic)) => match self.grow(&name, partition.partitions) {
                     Ok(true) => drop(awaited.insert(name, partition.partitions)),
                     // The partitions that exist are carried.

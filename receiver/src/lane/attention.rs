@@ -1,7 +1,7 @@
 //! Entries of a lane's state that need an operator's action: halted partitions, orphaned positions, and the log of
 //! jumps. Taken from the lane when it changes; `status` and `causeway jumps` show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use service::status::HaltedPartition;
@@ -28,6 +28,8 @@ pub struct NeedsAction {
     pub orphaned_count: usize,
     /// The numbers of orphaned positions of each topic.
     pub orphaned_topics: BTreeMap<Arc<str>, u32>,
+    /// Topics that were switched over.
+    pub switched_over: BTreeSet<Arc<str>>,
     /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
@@ -61,7 +63,9 @@ impl NeedsAction {
     pub fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
         // A kept halt of a topic that is not carried stops nothing.
         let carried = lane.positions().filter(|(key, _)| !lane.is_orphaned(key));
-        let halted = carried.filter_map(|(key, record)| {
+        let switched_over = lane.positions().filter(|(_, record)| record.is_switched_over());
+        let switched_over = switched_over.map(|(key, _)| Arc::clone(&key.topic)).collect();
+        let halted = carried.filter(|(_, record)| !record.is_switched_over()).filter_map(|(key, record)| {
             let halt = record.halt.as_ref()?;
             Some(HaltedPartition {
                 topic: key.topic.to_string(),
@@ -84,6 +88,7 @@ impl NeedsAction {
             orphaned,
             orphaned_count,
             orphaned_topics,
+            switched_over,
             jumps: lane.jumps(),
         }
     }

@@ -23,6 +23,7 @@ use super::gone_since::MarkGone;
 use super::handover::LaneMessage;
 use super::known_map::{KnownMap, WantedMaps};
 use super::open_lane::Counts;
+use super::switched_topics::SwitchedTopics;
 use super::terms::{OpenError, Terms};
 use crate::join::Offered;
 use crate::join::carried_topics::CarriedTopics;
@@ -76,6 +77,8 @@ pub enum Command {
         /// Receives those that the lane has; dropped if it is not open.
         answer: oneshot::Sender<Vec<KnownMap>>,
     },
+    /// Topics are switched over, while the link carries others.
+    SwitchOver(Arc<SwitchedTopics>),
     /// Ends of the source are to be stored.
     SourceEnds(SessionId, EndsReading),
     /// Commit the frames that are there without a gap, then carry nothing any more.

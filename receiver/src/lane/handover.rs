@@ -217,6 +217,9 @@ impl Handovers {
             let detail = format!("lane {} never had {key}", stored.lane);
             return Answer::Halt(HaltRecord::new(HaltReason::JumpRefused, detail));
         }
+        if let Some(halt) = stored.carried_topics.switched_over(&key, true) {
+            return Answer::Halt(halt);
+        }
         // A lane that was appended just now has stored no filter; this lane had one before its own offers.
         let filter_hash = request.filter_hash.or(self.filter_before);
         let record = LaneRecord { filter_hash, ..stored.record.clone() };

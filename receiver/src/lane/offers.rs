@@ -16,6 +16,8 @@ pub(super) enum Pending {
     Offer(Box<Offered>),
     /// The sender halted a slot's partition.
     Halted(Slot, HaltRecord),
+    /// The topic of a partition was switched over.
+    SwitchedOver(Partition, HaltRecord),
     /// The lane where an offered partition would begin refuses it.
     Refused(Box<Offered>, HaltRecord),
     /// The last batch of a discovery: every partition of the filter was offered.
@@ -48,6 +50,7 @@ impl Offers {
         self.0.iter().any(|pending| match pending {
             Pending::Offer(offered) | Pending::Refused(offered, _) => offered.partition.topic == topic,
             Pending::Halted(slot, _) => slots.get(*slot).is_some_and(|slot| *slot.key.topic == *topic),
+            Pending::SwitchedOver(key, _) => *key.topic == *topic,
             Pending::Last => false,
         })
     }
@@ -69,7 +72,7 @@ impl Offers {
             return (!self.0.is_empty()).then_some(0);
         }
         let is_ready = |(index, pending): (usize, &Pending)| match pending {
-            Pending::Halted(..) | Pending::Refused(..) => true,
+            Pending::Halted(..) | Pending::Refused(..) | Pending::SwitchedOver(..) => true,
             Pending::Last => index == 0,
             Pending::Offer(offered) => {
                 let key = offered.key();

@@ -50,6 +50,9 @@ impl<T: LaneTarget> Lane<T> {
         let record = terms.lane_record(state.lane.as_ref());
         let accepted = rebuilt::accept(lane, &terms, &mut state);
         self.commit_lane_record(&record, &state.custody, accepted)?;
+        for (key, record) in state.partitions.iter().filter(|(_, record)| record.is_switched_over()) {
+            record.halt.iter().for_each(|halt| carried_topics.handle_switched_partition(key, halt));
+        }
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;

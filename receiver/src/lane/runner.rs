@@ -284,6 +284,11 @@ impl<T: Target> LaneRunner<T> {
                 self.tasks.push_back(Task::Classes { terms, requests, answer });
             }
             Command::Maps { wanted, answer } => self.lane.answer_maps(&wanted, answer),
+            Command::SwitchOver(topics) => {
+                if let Some(mut lane) = self.lane.opened() {
+                    lane.handle_switched_over(&topics);
+                }
+            }
             Command::SourceEnds(session, reading) if ours(session) => self.lane.handle_source_ends(reading),
             Command::Promote(request) => {
                 self.session = None;

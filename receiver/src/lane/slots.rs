@@ -87,6 +87,12 @@ impl Slots {
         self.writers.get(target).copied()
     }
 
+    /// Returns the slot by which a partition is written, if one is open.
+    pub(super) fn open_of(&mut self, key: &Partition) -> Option<(Slot, &mut OpenSlot)> {
+        let mut slots = self.by_number.iter_mut();
+        slots.find(|(_, slot)| !slot.closed && slot.key == *key).map(|(number, slot)| (*number, slot))
+    }
+
     /// Returns whether a slot of this topic is open.
     pub(super) fn has_open(&self, topic: &str) -> bool {
         self.by_number.values().any(|slot| !slot.closed && *slot.key.topic == *topic)

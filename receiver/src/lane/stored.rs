@@ -34,6 +34,13 @@ impl Stored {
     pub(super) fn answer(&self, offered: &Offered) -> Answer {
         let key = offered.key();
         let carried = self.carried_topics.carries(&key.topic);
+        // Also before the halt of one that has a position is committed.
+        let is_new = !self.partitions.contains_key(&key);
+        let is_lifted = !is_new && offered.partition.jump.is_some() && !offered.is_carried_only();
+        let is_known = carried.is_some() || !is_new;
+        if let Some(halt) = self.carried_topics.switched_over(&key, is_new).filter(|_| is_known && !is_lifted) {
+            return Answer::Halt(halt);
+        }
         offered.answer(self.partitions.get(&key), &self.record, self.terms.filter_hash, carried)
     }
 

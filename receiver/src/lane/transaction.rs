@@ -80,6 +80,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
                 }
                 Pending::Refused(offered, halt) => self.refuse(draft, *offered, halt)?,
                 Pending::Halted(slot, halt) => self.take_halt(draft, slot, halt)?,
+                Pending::SwitchedOver(key, halt) => self.take_switched_over(draft, &key, halt)?,
                 Pending::Last => self.take_last(draft),
             }
         }
@@ -137,7 +138,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         self.ensure_begun(draft)
     }
 
-    fn take_halt(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
+    pub(super) fn take_halt(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
         let key = self.open.slots.joined(slot).key.clone();
         self.keep(draft, &key, &halt);
         draft.halted.push((slot, halt.clone()));
@@ -146,7 +147,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     }
 
     /// Stores a halt that lasts with the position, if there is one.
-    fn keep(&self, draft: &mut Draft, key: &Partition, halt: &HaltRecord) {
+    pub(super) fn keep(&self, draft: &mut Draft, key: &Partition, halt: &HaltRecord) {
         let stored = self.open.stored.partitions.get(key);
         if halt.is_kept() && stored.is_some_and(|stored| stored.halt.as_ref() != Some(halt)) {
             self.changed(draft, key).halt = Some(halt.clone());
@@ -465,6 +466,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         open.complete_blocks(draft.blocks, draft.delivered.blocks);
         draft.jumps.into_iter().for_each(|jump| open.stored.remember(jump));
         for offered in &draft.opened {
+            if offered.partition.jump.is_some() {
+                self.open.stored.carried_topics.handle_taken_back(&offered.key());
+            }
             self.join(offered);
         }
         let open = &mut *self.open;

@@ -3,6 +3,7 @@
 //! - `course`: which lanes are promoted next; sans-IO
 //! - `quiet`: whether the source is quiet, and everything of it carried; sans-IO
 //! - `switch_over`: the wait for it
+//! - `topics`: switch-over of single topics, after which the link carries the others
 //! - `brought`: what the promoted link brought, for the way back
 //! - `stored_links`: what links have stored in one cluster, read without a receiver
 //! - `task`: an attempt to promote a link, step by step
@@ -25,3 +26,4 @@ pub(crate) mod statement;
 pub(crate) mod stored_links;
 mod switch_over;
 pub(crate) mod task;
+pub(crate) mod topics;

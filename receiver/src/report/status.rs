@@ -1,5 +1,6 @@
 //! Status of a receiver: its parts report to one board, which the admin port reads.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -132,6 +133,8 @@ pub struct LinkStatus {
     pub halted: Vec<HaltedPartition>,
     /// Number of partitions whose halt is stored; `halted` names at most 100 of each lane.
     pub halted_partitions: usize,
+    /// Topics that were [switched over](../failover.md#single-topics) alone.
+    pub switched_over: BTreeSet<String>,
     /// [Orphaned](../troubleshoot.md#orphaned) positions, which the sender does not offer; at most 100 of each lane.
     pub orphaned: Vec<String>,
     /// Number of orphaned positions.
@@ -391,6 +394,11 @@ impl LinkStatus {
             sender_condition,
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
+            switched_over: views
+                .iter()
+                .flat_map(|view| &view.needs_action.switched_over)
+                .map(ToString::to_string)
+                .collect(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             left_out_settings: link.left_out.sentences(),

@@ -41,8 +41,17 @@ impl PromotedRecord {
 
     /// Returns since when and by whom `link` is promoted, in a sentence without a full stop.
     pub fn sentence(&self, link: &str) -> String {
-        let at = Timestamp::from_millisecond(self.at).map_or_else(|_| self.at.to_string(), |at| at.to_string());
-        format!("link {link} was promoted at {at} by {}", self.by)
+        format!("link {link} was promoted at {} by {}", self.time(), self.by)
+    }
+
+    /// Returns since when and by whom a single topic is switched over, and why.
+    pub(crate) fn topic_sentence(&self) -> String {
+        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        format!("switched over at {} by {}{reason}", self.time(), self.by)
+    }
+
+    fn time(&self) -> String {
+        Timestamp::from_millisecond(self.at).map_or_else(|_| self.at.to_string(), |at| at.to_string())
     }
 
     /// Returns the refusal of a sender.

@@ -77,6 +77,11 @@ impl PartitionRecord {
     pub fn target(&self) -> TargetPartition {
         TargetPartition::new(self.target_topic.as_str(), self.target_partition)
     }
+
+    /// Returns whether the partition's topic was switched over alone.
+    pub fn is_switched_over(&self) -> bool {
+        self.halt.as_ref().is_some_and(|halt| halt.reason == HaltReason::SwitchedOver.word())
+    }
 }
 
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.

@@ -9,4 +9,5 @@ mod older_state;
 mod promote;
 mod skipped_records;
 mod state;
+mod switched_topics;
 mod willing;

@@ -219,6 +219,8 @@ impl Progress {
         let halt = HaltReason::of(reason);
         if halt.is_some_and(HaltReason::waits) {
             tracing::warn!(%topic, partition, reason, detail, left_out, "partition waits for the target; the others continue");
+        } else if halt == Some(HaltReason::SwitchedOver) {
+            tracing::info!(%topic, partition, detail, left_out, "partition is switched over, and not carried any more");
         } else {
             let remedy = halt.map_or("see the documentation of the receiver's version", HaltReason::sentence);
             tracing::error!(%topic, partition, reason, detail, remedy, left_out, "partition halted; the others continue");

@@ -102,7 +102,7 @@ fn offers(
         let returns_at = promoted.as_ref().and_then(|promoted| promoted.begins(at));
         let start = match start {
             _ if returns_at.is_some() => returns_at.unwrap_or(bounds.start),
-            // A partition that was discovered later is carried from its start, whatever was stored meanwhile.
+            // A partition that was discovered later is carried from its start.
             _ if !request.first => bounds.start,
             Start::Earliest | Start::Promotion => bounds.start,
             Start::Latest => bounds.end,
@@ -193,8 +193,10 @@ fn announce<'r>(
     announcements: &mut Vec<Control>,
 ) -> Result<Found<&'r Arc<str>, ()>, KafkaError> {
     let LookUp { catalog, announced, deletions, policies, .. } = *terms;
-    let new: BTreeSet<_> =
-        asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
+    // What does not go back yet is announced when it does, with where it begins.
+    let is_new =
+        |topic: &&Arc<str>| !announced.contains(*topic) && promoted.is_none_or(|promoted| promoted.takes_back(topic));
+    let new: BTreeSet<_> = asked.iter().map(|request| &request.candidate.at.topic).filter(is_new).collect();
     let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
     let configs = if names.is_empty() { Vec::new() } else { catalog.configs(&names)? };
     let mut failed = HashMap::new();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
 use service::status::HaltedPartition;
+use wire::halt::HaltReason;
 use wire::ids::Position;
 
 use crate::config::Start;
@@ -37,16 +38,21 @@ pub(crate) struct PartitionLag {
     pub committed: Option<Position>,
     /// Position where it will begin if it never joined, is halted or waits; `None` while that is unknown.
     pub begins: Option<Position>,
+    /// It is not to be carried: its topic was switched over.
+    pub is_switched_over: bool,
 }
 
 /// States of a partition that more than one rule names.
 const HALTED: &str = "halted";
 const WAITING: &str = "waiting";
+const SWITCHED_OVER: &str = "switched-over";
 
 impl Lag {
     /// Compares the source's logs with the committed positions. Partitions without one begin by the policy `start`.
     pub(crate) fn of(source: &SourceLogs, lanes: &[Snapshot], start: Start) -> Self {
         let halts = lanes.iter().flat_map(|lane| &lane.halted);
+        let over = halts.clone().filter(|halt| halt.reason == HaltReason::SwitchedOver.word());
+        let over: HashSet<_> = over.map(|halt| (halt.topic.as_str(), halt.partition)).collect();
         // The receiver states a position with each halt, unless it has stored none.
         let new: HashSet<_> = halts.map(|halt| (halt.topic.as_str(), halt.partition)).collect();
         let lag = |log: &SourceLog| {
@@ -54,7 +60,8 @@ impl Lag {
             let is_new = committed.is_none() && new.contains(&(&*log.at.topic, log.at.partition));
             // Where another policy begins, only the receiver knows: it depends on whether the topic is new.
             let begins = (is_new && start == Start::Earliest).then_some(log.bounds.start);
-            PartitionLag { at: log.at.clone(), log: log.bounds, committed, begins }
+            let is_switched_over = over.contains(&(&*log.at.topic, log.at.partition));
+            PartitionLag { at: log.at.clone(), log: log.bounds, committed, begins, is_switched_over }
         };
         let measured: Vec<_> = source.known.iter().map(lag).collect();
         let unknown = measured.iter().filter(|one| one.records().is_none()).count() + source.waiting.len();
@@ -71,6 +78,9 @@ impl PartitionLag {
 
     /// Returns the offsets between the position and the high watermark; holes count. `None` while it is unknown.
     pub(crate) fn records(&self) -> Option<u64> {
+        if self.is_switched_over {
+            return Some(0);
+        }
         Some(behind(self.log.end, self.position()?))
     }
 }
@@ -97,7 +107,8 @@ pub struct PartitionStatus {
     pub partition: i32,
     /// Lane that carries the partition.
     pub lane: u16,
-    /// State: `carried`, `halted`, `waiting` (see `detail`), `joining` (its position is not stated) or `lane-closed`.
+    /// State: `carried`, `halted`, `waiting` (see `detail`), `joining` (its position is not stated),
+    /// `switched-over` or `lane-closed`.
     pub state: String,
     /// Next offset: all before it are committed in the target; `null` while unknown.
     pub position: Option<i64>,
@@ -182,6 +193,7 @@ impl PartitionStatus {
         let log = lag.filter(|lag| lag.position().is_some()).map(|lag| lag.log);
         let state = match (halt, own.is_some_and(|own| own.epoch.is_some()), position) {
             (Some(halt), ..) if halt.waits() => WAITING,
+            (Some(halt), ..) if !halt.is_trouble() => SWITCHED_OVER,
             (Some(_), ..) => HALTED,
             (None, false, _) => "lane-closed",
             (None, true, None) => "joining",
@@ -214,7 +226,7 @@ mod tests {
 
     fn joined(at: Partition, start: i64, end: i64) -> PartitionLag {
         let log = Bounds { start: Position(start), end: Position(end) };
-        PartitionLag { at, log, committed: Some(log.start), begins: None }
+        PartitionLag { at, log, committed: Some(log.start), begins: None, is_switched_over: false }
     }
 
     fn halted(partition: i32) -> HaltedPartition {

@@ -197,7 +197,7 @@ fn one_of(words: impl IntoIterator<Item = &'static str>, now: &str) -> Vec<(Stri
 fn halted_partitions(status: &Status) -> Vec<(String, f64)> {
     let word = |halt: &HaltedPartition| HaltReason::of(&halt.reason).map_or("other", HaltReason::word);
     let count = |reason: &str| status.halted.iter().filter(|halt| word(halt) == reason).count();
-    let halts = HaltReason::ALL.iter().filter(|reason| !reason.waits());
+    let halts = HaltReason::ALL.iter().filter(|reason| reason.is_trouble());
     let reasons = halts.map(|reason| reason.word()).chain(["other"]);
     reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
 }

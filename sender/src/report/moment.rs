@@ -72,7 +72,7 @@ impl Moment {
 
     /// Returns the partitions that an error stopped.
     pub(super) fn halted(&self) -> impl Iterator<Item = &HaltedPartition> {
-        self.halts().filter(|halt| !halt.waits())
+        self.halts().filter(|halt| halt.is_trouble())
     }
 
     fn halts(&self) -> impl Iterator<Item = &HaltedPartition> {

@@ -150,7 +150,7 @@ mod tests {
     fn behind(topic: &str, committed: i64) -> PartitionLag {
         let at = Partition { topic: topic.into(), partition: 0 };
         let log = Bounds { start: Position(0), end: Position(100_000) };
-        PartitionLag { at, log, committed: Some(Position(committed)), begins: None }
+        PartitionLag { at, log, committed: Some(Position(committed)), begins: None, is_switched_over: false }
     }
 
     /// The first topic that loses something, and in how many seconds.

@@ -31,6 +31,8 @@ struct GroupsWatch(SourceWatch);
 struct Found {
     /// Messages about topics that go back: the receiver continues groups that were there before the promotion.
     returns: Vec<Control>,
+    /// Topics of which the receiver knows then whether they go back.
+    told: Vec<Arc<str>>,
     reading: Reading,
 }
 
@@ -68,8 +70,8 @@ impl GroupsWatch {
             }
             let wanted = Wanted { groups, topics: self.carried() };
             let new: Vec<Arc<str>> = wanted.topics.difference(&told).cloned().collect();
-            let pause = match self.read(wanted, new.clone(), sent.clone()).await {
-                Ok(Found { returns, reading }) => {
+            let pause = match self.read(wanted, new, sent.clone()).await {
+                Ok(Found { returns, told: new, reading }) => {
                     let reading = Arc::new(reading);
                     let messages = returns.into_iter().chain(changes::messages(sent.as_deref(), &reading));
                     if send(&control, messages).await.is_err() {
@@ -116,10 +118,10 @@ impl GroupsWatch {
         let read = move || {
             let read = || {
                 let mut reading = Reading::read(&*catalog, &wanted, before.as_deref())?;
-                let Some(promotion) = promotion else { return Ok(Found { returns: Vec::new(), reading }) };
-                let returns = promotion.announcements(&new)?;
+                let Some(promotion) = promotion else { return Ok(Found { returns: Vec::new(), told: new, reading }) };
+                let (returns, told) = promotion.announcements(new)?;
                 reading.find_back(&promotion, before.as_deref());
-                Ok(Found { returns, reading })
+                Ok(Found { returns, told, reading })
             };
             let read = read();
             drop(alone);

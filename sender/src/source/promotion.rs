@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
@@ -11,6 +12,9 @@ use wire::hello::{FEATURE_GROUPS_BACK, FEATURE_RETURNS};
 use wire::ids::Position;
 use wire::partition::Partition;
 use wire::returning::PromotedLink;
+
+/// Time between two readings of a link that continues with other topics.
+const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// Reads what a promoted link has stored in this cluster.
 pub trait PromotedState: Send + Sync {
@@ -26,8 +30,8 @@ pub trait PromotedState: Send + Sync {
 pub struct Promotion {
     link: Arc<str>,
     state: Arc<dyn PromotedState>,
-    /// A promotion is final: it is read once.
-    read: Arc<Lock<Option<Arc<PromotedLink>>>>,
+    /// A promotion is final: it is read once. A link that continues is read again and again.
+    read: Arc<Lock<Option<(Instant, Arc<PromotedLink>)>>>,
     /// Receivers of earlier versions do not know `Returns`.
     is_known: bool,
     /// Earlier ones do not know `GroupsBack`.
@@ -78,11 +82,12 @@ impl Promotion {
         }
     }
 
-    /// Returns the messages that announce those of these topics that go back. Blocks on the source. Error: as of
-    /// [`Promotion::get`].
-    pub(crate) fn announcements(&self, topics: &[Arc<str>]) -> Result<Vec<Control>, KafkaError> {
+    /// Returns the messages that announce those of these topics that go back, and the topics of which more need not be said.
+    /// Blocks on the source. Error: as of [`Promotion::get`].
+    pub(crate) fn announcements(&self, topics: Vec<Arc<str>>) -> Result<(Vec<Control>, Vec<Arc<str>>), KafkaError> {
         let promoted = self.get()?;
-        Ok(topics.iter().flat_map(|topic| promoted.announcement(topic)).collect())
+        let told: Vec<_> = topics.into_iter().filter(|topic| promoted.takes_back(topic)).collect();
+        Ok((told.iter().flat_map(|topic| promoted.announcement(topic)).collect(), told))
     }
 
     /// Returns what the link brought. Blocks on the source. Error: nothing may be offered now.
@@ -91,11 +96,13 @@ impl Promotion {
             return Err(self.waits("the receiver is of an earlier version: upgrade it".to_owned()));
         }
         let mut read = self.read.lock();
-        if let Some(read) = &*read {
+        let is_fresh = |at: Instant, link: &PromotedLink| link.is_final || at.elapsed() < READ_EVERY;
+        if let Some((_, read)) = read.as_ref().filter(|(at, link)| is_fresh(*at, link)) {
             return Ok(Arc::clone(read));
         }
-        let found = self.state.read(&self.link).map_err(|reason| self.waits(reason))?;
-        Ok(Arc::clone(read.insert(Arc::new(found))))
+        let found = Arc::new(self.state.read(&self.link).map_err(|reason| self.waits(reason))?);
+        *read = Some((Instant::now(), Arc::clone(&found)));
+        Ok(found)
     }
 }
 
@@ -134,6 +141,7 @@ mod tests {
         PromotedLink {
             link: "there".to_owned(),
             cluster: "fra".to_owned(),
+            is_final: true,
             topics: BTreeMap::from([("fra.orders".to_owned(), topic)]),
         }
     }

@@ -6,13 +6,14 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
 use service::status::Tally;
+use tokio::sync::Notify;
 
 use super::plan::Carried;
 use super::snapshot::Snapshot;
 
 /// Access control lists of the present session, or of the last one that had some.
 #[derive(Debug, Default)]
-pub(crate) struct AclBoard(Lock<Known>);
+pub(crate) struct AclBoard(Lock<Known>, Arc<Notify>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -78,6 +79,16 @@ pub struct AclStatus {
 }
 
 impl AclBoard {
+    /// Has the next round begin soon: what is held back may have changed.
+    pub(crate) fn look_again(&self) {
+        self.1.notify_one();
+    }
+
+    /// Wakes the task that makes rounds.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.1)
+    }
+
     /// Notes a plan and what became of it.
     pub(crate) fn set(&self, plan: Vec<AclStatus>, trouble: Option<String>) {
         let mut known = self.0.lock();

@@ -67,6 +67,7 @@ impl Follower {
         let mut failures = Failures::new();
         let groups = snapshot.groups.iter().map(|group| self.settings.rename_groups.apply(group)).collect();
         let mut steps = Steps::decide(&plan, &self.ledger, &present.rules, &groups);
+        steps.leave_given(&self.ledger);
         if carried.is_promoted {
             // What the last session said may be old: nothing is taken away by it.
             steps.take_allowances.clear();

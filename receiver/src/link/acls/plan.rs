@@ -23,7 +23,8 @@ const HOST_MAX: usize = 64;
 /// Reason of an allowance that is not followed.
 const DENIED: &str = "the source also denies it by a rule that is not followed";
 /// Operations on topics that readers need, and that change nothing.
-const OF_TOPIC_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe, AclOperation::DescribeConfigs];
+pub(super) const OF_TOPIC_READERS: &[AclOperation] =
+    &[AclOperation::Read, AclOperation::Describe, AclOperation::DescribeConfigs];
 /// Operations on groups that readers need.
 const OF_GROUP_READERS: &[AclOperation] = &[AclOperation::Read, AclOperation::Describe];
 
@@ -34,6 +35,8 @@ pub(crate) struct Carried {
     pub(crate) topics: HashSet<String>,
     /// Groups with offsets that the link has committed, by their names in the target.
     pub(crate) groups: HashSet<String>,
+    /// Those of the topics that were switched over alone: applications write to them.
+    pub(crate) switched_over: HashSet<String>,
     /// The link is promoted: applications write to what it carried, so that nothing is held back.
     pub(crate) is_promoted: bool,
 }
@@ -175,10 +178,15 @@ impl Planner<'_> {
     fn verdict_on_held_back(&self, rule: &Acl, name: &str, unmade: &[&Acl], verdict: &Verdict) -> Verdict {
         match verdict {
             Verdict::NotFollowed(reason) => Verdict::NotFollowed(reason),
-            _ if !self.carried.is_promoted => Verdict::HeldBack,
+            _ if !self.is_given(rule.resource, name) => Verdict::HeldBack,
             _ if unmade.iter().any(|denial| may_deny(denial, rule, name)) => Verdict::NotFollowed(DENIED),
             verdict => verdict.clone(),
         }
+    }
+
+    /// Returns whether applications may write to a topic, or change a group: the link does not any more.
+    fn is_given(&self, resource: AclResource, name: &str) -> bool {
+        self.carried.is_promoted || resource == AclResource::Topic && self.carried.switched_over.contains(name)
     }
 
     fn target_name(&self, resource: AclResource, name: &str) -> String {

@@ -6,7 +6,7 @@ use wire::acl::{Acl, AclPermission, AclResource};
 
 use super::board::AclState;
 use super::ledger::AclLedger;
-use super::plan::{Entry, Verdict};
+use super::plan::{Entry, OF_TOPIC_READERS, Verdict};
 
 /// Steps in their order: at no moment is anything allowed that the source denies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,17 @@ impl Steps {
         *self == Self::default()
     }
 
+    /// Leaves topics alone on which the link has made a right to write, or any other that readers do not need: they were given
+    /// to their applications. What is denied at the source from then on is not denied to them.
+    pub(crate) fn leave_given(&mut self, ledger: &AclLedger) {
+        let given: HashSet<&str> =
+            ledger.rules().filter(|rule| is_given(rule)).map(|rule| rule.name.as_str()).collect();
+        let is_left = |rule: &Acl| rule.resource == AclResource::Topic && given.contains(rule.name.as_str());
+        for rules in [&mut self.take_allowances, &mut self.take_denials, &mut self.make_denials] {
+            rules.retain(|rule| !is_left(rule));
+        }
+    }
+
     /// Returns the rules to be made.
     pub(crate) fn made(&self) -> impl Iterator<Item = &Acl> {
         self.make_denials.iter().chain(&self.make_allowances)
@@ -68,6 +79,12 @@ impl Steps {
         self.make_allowances = others;
         held
     }
+}
+
+/// Returns whether a rule allows to change a topic: the link makes it only when the topic is given to its applications.
+fn is_given(rule: &Acl) -> bool {
+    let is_allowed = rule.permission == AclPermission::Allow && rule.resource == AclResource::Topic;
+    is_allowed && !OF_TOPIC_READERS.contains(&rule.operation)
 }
 
 /// Returns the names whose denials could not be made.

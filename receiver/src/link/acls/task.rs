@@ -16,6 +16,7 @@ use super::plan::Carried;
 use super::snapshot::{Assembly, Snapshot};
 use crate::config::principals::FollowAcls;
 use crate::groups::GroupServices;
+use crate::link::promotion::topics::switched_over;
 use crate::link::{LinkSettings, ServedLink};
 use crate::translate::carried_topics;
 
@@ -72,7 +73,7 @@ impl Acls {
 
 fn begin(link: &Arc<ServedLink>, settings: &Arc<LinkSettings>, services: &Arc<GroupServices>) -> Begun {
     let assembly = Arc::new(Lock::new(Assembly::new(settings.limits.announced_bytes / 2)));
-    let changed = Arc::new(Notify::new());
+    let changed = link.acls.changed();
     let follower = Follower::new(Arc::clone(settings), Arc::clone(&link.catalog), Arc::clone(&services.stores));
     let mut task = JoinSet::new();
     task.spawn(run(Arc::clone(link), follower, Arc::clone(&assembly), Arc::clone(&changed)));
@@ -117,7 +118,8 @@ async fn round(
     snapshot: Arc<Snapshot>,
 ) -> Result<Duration, String> {
     let topics = carried_topics(link, &snapshot.topics).await;
-    let carried = Carried { topics, groups: link.groups.committed(), is_promoted: false };
+    let switched_over = switched_over(link).await.unwrap_or_default();
+    let carried = Carried { topics, switched_over, groups: link.groups.committed(), is_promoted: false };
     link.acls.set_basis(&snapshot, &carried);
     let mut taken = follower.take().ok_or("a round panicked")?;
     let run = move || {

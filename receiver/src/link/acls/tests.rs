@@ -1,6 +1,6 @@
 //! Rounds against a target in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use kafka::KafkaError;
@@ -154,6 +154,7 @@ impl World {
         // Another's rule.
         target.rules.lock().insert(other());
         let carried = Carried {
+            switched_over: HashSet::new(),
             is_promoted: false,
             topics: ["orders", "bills"].map(str::to_owned).into(),
             groups: ["billing"].map(str::to_owned).into(),
@@ -288,6 +289,26 @@ fn rights_to_change_are_held_back() {
     assert_eq!((world.count(&all, AclState::Made), world.count(&all, AclState::HeldBack)), (4, 0));
     world.target.has(&[first, second, third, rule("User:alice", All, "fra.orders"), other()]);
     assert!(world.target.changes.lock().iter().all(|change| !change.starts_with("take")), "readers lose nothing");
+}
+
+#[test]
+fn a_topic_that_is_switched_over_gets_its_rights_for_good() {
+    let mut world = World::new();
+    let write = |name| rule("User:alice", AclOperation::Write, name);
+    let source = [write("orders"), rule("User:alice", AclOperation::Delete, "orders")];
+    assert_eq!(world.count(&source, AclState::HeldBack), 2);
+    world.carried.switched_over = HashSet::from(["orders".to_owned()]);
+    assert_eq!(world.count(&source, AclState::Made), 2);
+    // The source's topic loses them, also while lanes are not open; the target's belongs to its applications.
+    let given = [write("fra.orders"), rule("User:alice", AclOperation::Delete, "fra.orders"), other()];
+    world.restart();
+    world.carried.switched_over.clear();
+    world.round(&source).unwrap();
+    world.target.has(&given);
+    world.carried.switched_over = HashSet::from(["orders".to_owned()]);
+    let locked = Acl { permission: AclPermission::Deny, ..write("orders") };
+    world.round(&[locked]).unwrap();
+    world.target.has(&given);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Attempt to promote a link, which several requests may wait for, and what they ask and get.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,9 @@ pub struct SwitchOverRequest {
     pub by: String,
     #[serde(default)]
     pub reason: String,
+    /// Topics at the source, if the link shall carry the others further; without any, the whole link is switched over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub topics: BTreeSet<String>,
     /// Time in seconds for which nothing may be written to the source.
     pub quiet_seconds: f64,
     /// Time in seconds after which it fails.
@@ -82,6 +86,8 @@ pub(crate) type Outcome = Result<FailoverAnswer, String>;
 /// Attempt to promote a link.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    /// Topics that are switched over alone; empty for the whole link.
+    topics: BTreeSet<String>,
     progress: Arc<Progress>,
     outcome: watch::Receiver<Option<Outcome>>,
 }
@@ -162,8 +168,17 @@ impl Doing {
 
 impl Attempt {
     /// Makes an attempt whose task notes its step and its outcome here.
-    pub(crate) fn new(progress: Arc<Progress>, outcome: watch::Receiver<Option<Outcome>>) -> Self {
-        Self { progress, outcome }
+    pub(crate) fn new(
+        topics: BTreeSet<String>,
+        progress: Arc<Progress>,
+        outcome: watch::Receiver<Option<Outcome>>,
+    ) -> Self {
+        Self { topics, progress, outcome }
+    }
+
+    /// Topics that are switched over alone; empty for the whole link.
+    pub(crate) fn topics(&self) -> &BTreeSet<String> {
+        &self.topics
     }
 
     /// Returns whether it has changed nothing yet.
@@ -206,7 +221,7 @@ mod tests {
         let progress = Progress::new(true);
         assert!(!progress.begin(), "no client has asked yet");
         let (_ended, outcome) = watch::channel(None);
-        let attempt = Attempt::new(Arc::clone(&progress), outcome);
+        let attempt = Attempt::new(BTreeSet::new(), Arc::clone(&progress), outcome);
         let first = Request::begin(&progress);
         drop(Request::begin(&progress));
         assert!(attempt.displace());

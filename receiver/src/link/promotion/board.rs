@@ -1,5 +1,6 @@
 //! What a receiver knows of a link's promotion.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use service::lock::Lock;
 use wire::close::Close;
 
 use super::attempt::Attempt;
+use super::quiet::list;
 use crate::target::promoted::PromotedRecord;
 
 /// Knowledge about a link's promotion.
@@ -45,17 +47,25 @@ pub struct PromotionStatus {
 }
 
 impl PromotionBoard {
-    /// Returns the attempt that is in progress, or else the one that `begin` makes. One that only waits makes way for one that
-    /// does not.
-    pub(crate) fn attempt(&self, waits: bool, begin: impl FnOnce() -> Arc<Attempt>) -> Arc<Attempt> {
+    /// Returns the attempt that is in progress, or else the one that `begin` makes for these topics. One that only waits makes
+    /// way for one that does not. Error: a sentence; another one is in progress.
+    pub(crate) fn attempt(
+        &self,
+        waits: bool,
+        topics: &BTreeSet<String>,
+        begin: impl FnOnce() -> Arc<Attempt>,
+    ) -> Result<Arc<Attempt>, String> {
         let mut known = self.0.lock();
         let present = known.attempt.as_ref().filter(|attempt| !attempt.has_ended());
         match present.filter(|attempt| waits || !attempt.displace()) {
-            Some(attempt) => Arc::clone(attempt),
+            Some(attempt) if attempt.topics() == topics => Ok(Arc::clone(attempt)),
+            Some(attempt) => {
+                Err(format!("a switch-over of {} is in progress: wait until it has ended", whose(attempt)))
+            }
             None => {
                 let attempt = begin();
                 known.attempt = Some(Arc::clone(&attempt));
-                attempt
+                Ok(attempt)
             }
         }
     }
@@ -127,7 +137,16 @@ impl PromotionBoard {
 
 impl Known {
     fn is_in_progress(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| !attempt.has_ended() && !attempt.is_waiting())
+        let is_begun = |attempt: &Arc<Attempt>| !attempt.has_ended() && !attempt.is_waiting();
+        self.attempt.as_ref().is_some_and(|attempt| is_begun(attempt) && attempt.topics().is_empty())
+    }
+}
+
+/// Names what an attempt switches over.
+fn whose(attempt: &Attempt) -> String {
+    match attempt.topics().is_empty() {
+        true => "the whole link".to_owned(),
+        false => list(&attempt.topics().iter().cloned().collect::<Vec<_>>()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a promoted link brought to a cluster, read from its state there: where its topics begin on their way back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::control::ReturningPartition;
 use wire::ids::Position;
@@ -16,21 +16,25 @@ const OTHER_LOG: [&str; 3] = ["topic-recreated", "truncated", "target-replaced"]
 
 /// Returns what the link brought, by the final states of its lanes. Error: a sentence.
 pub fn brought(link: &str, states: Vec<LaneState>) -> Result<PromotedLink, String> {
-    if states.first().is_none_or(|lane| lane.promoted.is_none()) {
-        return Err(format!(
-            "link {link} is not promoted in this cluster: run `causeway failover` or `causeway switch-over` first"
-        ));
-    }
-    if states.iter().any(|lane| lane.promoted.is_none()) {
+    let is_promoted = states.first().is_some_and(|lane| lane.promoted.is_some());
+    if is_promoted && states.iter().any(|lane| lane.promoted.is_none()) {
         return Err(format!(
             "the promotion of link {link} is not finished: run `causeway failover --link {link}` again"
         ));
     }
     let cluster = states.iter().find_map(|lane| lane.lane.as_ref()).map(|lane| lane.source_cluster.clone());
     let maps = KnownMaps::of_states(states);
+    // Of a link that continues, topics that were switched over alone.
+    let still_carried: BTreeSet<_> =
+        maps.all().filter(|map| !is_promoted && !map.record.is_switched_over()).map(|map| &map.key.topic).collect();
     let mut topics: BTreeMap<String, ReturningTopic> = BTreeMap::new();
     // In order, so that the ids of a topic are compared with those of its first partition.
     let by_partition: BTreeMap<_, _> = maps.all().map(|map| (&map.key, &map.record)).collect();
+    if !is_promoted && by_partition.keys().all(|at| still_carried.contains(&at.topic)) {
+        return Err(format!(
+            "link {link} is not promoted in this cluster: run `causeway failover` or `causeway switch-over` first"
+        ));
+    }
     for (key, record) in by_partition {
         let topic = topics.entry(record.target_topic.clone()).or_insert_with(|| ReturningTopic {
             from: key.topic.to_string(),
@@ -39,12 +43,16 @@ pub fn brought(link: &str, states: Vec<LaneState>) -> Result<PromotedLink, Strin
             partitions: Vec::new(),
             stranded: BTreeMap::new(),
         });
-        match returning(key, record, topic) {
+        let found = match still_carried.contains(&key.topic) {
+            true => Err(format!("link {link} still carries {key}: switch its topic over first")),
+            false => returning(key, record, topic),
+        };
+        match found {
             Ok(one) => topic.partitions.push(one),
             Err(reason) => drop(topic.stranded.insert(record.target_partition, reason)),
         }
     }
-    Ok(PromotedLink { link: link.to_owned(), cluster: cluster.unwrap_or_default(), topics })
+    Ok(PromotedLink { link: link.to_owned(), cluster: cluster.unwrap_or_default(), is_final: is_promoted, topics })
 }
 
 /// Returns where a partition begins on its way back: applications may have written behind the last record of the link before
@@ -100,6 +108,28 @@ mod tests {
         let expected =
             ReturningPartition { partition: 1, begins: Position(40), common: Position(70), since: Position(70) };
         assert_eq!(*partitions, [expected], "it carried nothing: nothing before is known to be the same");
+    }
+
+    #[test]
+    fn while_the_link_continues_its_switched_topics_go_back() {
+        let over = || {
+            let halt = HaltRecord { reason: "switched-over".to_owned(), detail: String::new() };
+            PartitionRecord { halt: Some(halt), ..at(1, 70) }
+        };
+        let found = brought("l", vec![lane(false, vec![(1, over())]), lane(false, Vec::new())]).unwrap();
+        assert_eq!(found.topics["orders"].partitions[0].begins, Position(40));
+        assert!(!found.is_final);
+        let half = || vec![lane(false, vec![(1, over())]), lane(false, vec![(2, at(2, 70))])];
+        assert!(
+            brought("l", half()).unwrap_err().contains("is not promoted"),
+            "one of its partitions is still carried"
+        );
+        let mut other = lane(false, Vec::new());
+        let bills = PartitionRecord { target_topic: "bills".to_owned(), ..over() };
+        other.partitions.insert(Partition::new("bills", 1), bills);
+        let found = brought("l", half().into_iter().chain([other]).collect()).unwrap();
+        assert_eq!(found.topics["bills"].partitions.len(), 1);
+        assert!(found.topics["orders"].partitions.is_empty() && found.topics["orders"].stranded.len() == 2);
     }
 
     /// Record of a partition that carried nothing into a log that ended at 40.

@@ -27,7 +27,7 @@ use crate::translate::known_maps::KnownMaps;
 
 /// Time for reading when records were written, and requests for it at the same time.
 const TIMES_WITHIN: Duration = Duration::from_secs(3);
-const TIMES_IN_PARALLEL: usize = 8;
+const TIMES_IN_PARALLEL: usize = 32;
 /// Time for a dry run: the admin port has 8 s.
 const DRY_RUN_WITHIN: Duration = Duration::from_secs(7);
 
@@ -155,7 +155,19 @@ fn make(link: &ServedLink, stored: &dyn StoredMaps, reading: Reading) -> Stateme
     let made = unix_millis();
     let age = link.groups.status().age_seconds;
     let groups_heard = age.map(|seconds| made - (seconds * 1_000.0) as i64);
-    Statement { link: name, source_cluster, promoted, made, quiet_since, partitions, groups, groups_heard, problems }
+    let topics = Vec::new();
+    Statement {
+        link: name,
+        source_cluster,
+        promoted,
+        topics,
+        made,
+        quiet_since,
+        partitions,
+        groups,
+        groups_heard,
+        problems,
+    }
 }
 
 /// Reads when the last records were written. Returns the number of those that could not be read in time, too.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use wire::halt::HaltReason;
 use wire::ids::{Offset, TopicId};
 use wire::partition::Partition;
 
@@ -50,6 +51,11 @@ impl PartitionLoss {
     /// Returns whether the log of the source is not the one that the link has carried.
     pub fn is_of_another_log(&self) -> bool {
         self.halt.as_deref().is_some_and(|halt| OTHER_LOG.contains(&halt))
+    }
+
+    /// Returns whether its topic was switched over alone.
+    pub(crate) fn is_switched_over(&self) -> bool {
+        self.halt.as_deref() == Some(HaltReason::SwitchedOver.word())
     }
 
     fn ending(self, word: &SourceEnd) -> Self {

@@ -14,6 +14,9 @@ pub struct Statement {
     pub source_cluster: Option<String>,
     /// Promotion of the link; `null` for a dry run.
     pub promoted: Option<PromotedRecord>,
+    /// Topics that were switched over, if the link carries the others; empty for the whole link.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
     /// Time of the statement in ms since the Unix epoch.
     pub made: i64,
     /// Time in ms since the Unix epoch since which nothing was written to the source as of the sender's last word, which a

@@ -47,14 +47,8 @@ impl StoredLinks {
 
     /// Reads what the promoted link `link` brought. Blocks. Error: a sentence.
     pub fn promoted(&self, link: &str) -> Result<PromotedLink, String> {
-        let lanes = |most| {
-            let lanes = self.lanes(link, most, |_| Ok(Extent::LastStable))?;
-            lanes.ok_or_else(|| format!("this cluster has no topic {}", state::topic(link)))
-        };
-        // It is asked every few seconds until the link is promoted: lane 0 says so first.
-        let first = lanes(1)?;
-        let is_promoted = first.iter().any(|lane| lane.promoted.is_some());
-        brought(link, if is_promoted { lanes(u16::MAX)? } else { first })
+        let lanes = self.lanes(link, u16::MAX, |_| Ok(Extent::LastStable))?;
+        brought(link, lanes.ok_or_else(|| format!("this cluster has no topic {}", state::topic(link)))?)
     }
 
     /// Returns the positions in the cluster from which the promoted link `link` came, of these positions in this one; `None`
@@ -78,8 +72,12 @@ impl StoredLinks {
             return Ok(Arc::clone(maps));
         }
         let lanes = self.lanes(link, u16::MAX, |_| Ok(Extent::LastStable))?.unwrap_or_default();
+        let is_final = lanes.first().is_some_and(|lane| lane.promoted.is_some());
         let maps = Arc::new(KnownMaps::of_states(lanes));
-        Ok(Arc::clone(&promoted.insert((link.to_owned(), maps)).1))
+        if is_final {
+            *promoted = Some((link.to_owned(), Arc::clone(&maps)));
+        }
+        Ok(maps)
     }
 
     /// Finds the first record that any link wrote at or after a position of each partition, whose topics have these ids, among

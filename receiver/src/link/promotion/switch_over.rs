@@ -1,14 +1,17 @@
 //! Wait of a switch-over: until the source is quiet, and everything is carried. Nothing is changed until then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::format::duration;
 use transport::clock::unix_millis;
+use wire::partition::Partition;
 
 use super::attempt::Progress;
 use super::losses::Facts;
 use super::quiet::{Obstacle, QuietWatch, Since};
+use super::topics;
 use crate::link::ServedLink;
 use crate::link::source_ends::EndsReading;
 use crate::translate::known_maps::KnownMaps;
@@ -22,8 +25,10 @@ const WORD_OLD: i64 = 15_000;
 const GROUPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Conditions of a switch-over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Terms {
+    /// Topics that are switched over alone; empty for the whole link.
+    pub(super) topics: BTreeSet<String>,
     /// Time for which no end of the source may move.
     pub(super) quiet: Duration,
     /// Longest wait.
@@ -35,7 +40,8 @@ pub(super) struct Terms {
 pub(super) async fn wait_until_quiet(link: &ServedLink, terms: Terms, progress: &Progress) -> Result<i64, String> {
     let began = Instant::now();
     let watch = QuietWatch::new(terms.quiet, began);
-    let mut wait = Wait { link, watch, newest: None, quiet: Err(Obstacle::Begun), complete: None };
+    let Terms { topics, within, .. } = terms;
+    let mut wait = Wait { link, topics, watch, newest: None, quiet: Err(Obstacle::Begun), complete: None };
     loop {
         link.source_ends.ask();
         let obstacle = match wait.look().await? {
@@ -44,8 +50,8 @@ pub(super) async fn wait_until_quiet(link: &ServedLink, terms: Terms, progress: 
             Err(obstacle) => obstacle,
         };
         let left = |why: String| Err(format!("{why}; the link was not changed: {obstacle}"));
-        if began.elapsed() >= terms.within {
-            return left(format!("timed out after {}", duration(terms.within.as_secs_f64())));
+        if began.elapsed() >= within {
+            return left(format!("timed out after {}", duration(within.as_secs_f64())));
         }
         if let Some(why) = progress.abandoned() {
             return left(why);
@@ -57,6 +63,7 @@ pub(super) async fn wait_until_quiet(link: &ServedLink, terms: Terms, progress: 
 
 struct Wait<'a> {
     link: &'a ServedLink,
+    topics: BTreeSet<String>,
     watch: QuietWatch,
     /// Newest reading that the watch has.
     newest: Option<i64>,
@@ -85,6 +92,7 @@ impl Wait<'_> {
                     .to_owned(),
             );
         }
+        let Some((reading, obstacle)) = self.due(reading).await else { return Ok(Err(Obstacle::NoLanes)) };
         if self.newest.replace(reading.heard) != Some(reading.heard) {
             self.quiet = self.watch.handle(&reading, Instant::now());
         }
@@ -95,10 +103,7 @@ impl Wait<'_> {
                 return Ok(Err(obstacle.clone()));
             }
         };
-        let obstacle = match self.not_carried(&reading).await {
-            Some(obstacle) => Some(obstacle),
-            None => self.groups_behind(since),
-        };
+        let obstacle = obstacle.or_else(|| self.groups_behind(since));
         if let Some(obstacle) = obstacle {
             self.complete = None;
             return Ok(Err(obstacle));
@@ -107,14 +112,19 @@ impl Wait<'_> {
         Ok(if reading.heard > complete { Ok(since) } else { Err(Obstacle::Begun) })
     }
 
-    async fn not_carried(&self, reading: &EndsReading) -> Option<Obstacle> {
+    /// Returns the part of a reading that is about what is switched over, and what of it is not carried. `None` while not all
+    /// lanes answer.
+    async fn due(&self, mut reading: EndsReading) -> Option<(EndsReading, Option<Obstacle>)> {
         let lanes = self.link.overview().lanes;
-        let Some(maps) = KnownMaps::of_sources(&lanes, reading.ends.keys().cloned().collect()).await else {
-            return Some(Obstacle::NoLanes);
-        };
+        let maps = KnownMaps::of_sources(&lanes, reading.ends.keys().cloned().collect()).await?;
         let mut ends = BTreeMap::new();
         reading.add_to(&mut ends);
-        Obstacle::of(&Facts { ends: &ends, maps: &maps, written: &BTreeMap::new() }.partitions())
+        let all = Facts { ends: &ends, maps: &maps, written: &BTreeMap::new() }.partitions();
+        let count = all.len();
+        let due = topics::due(&self.topics, all);
+        let of_due: BTreeSet<_> = due.iter().map(|one| Partition::new(one.topic.as_str(), one.partition)).collect();
+        Arc::make_mut(&mut reading.ends).retain(|at, _| of_due.contains(at));
+        Some((reading, topics::obstacle(&self.topics, count, due)))
     }
 
     /// Consumer groups are to be committed as of a reading since the source is quiet.

@@ -2,6 +2,7 @@
 //!
 //! An attempt continues although the client that asked has left; the next one gets its answer. Each step may be repeated.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::facts::{self, Reading, kept};
 use super::quiet::{self, Obstacle};
 use super::statement::{PartitionLoss, Statement};
 use super::switch_over::{self, Terms};
+use super::topics;
 use crate::groups::GroupServices;
 use crate::groups::task::last_round;
 use crate::lane::OpenError;
@@ -51,7 +53,7 @@ pub(crate) async fn failover(
         return facts::dry_run(&link, &services).await;
     }
     let record = PromotedRecord::first(unix_millis(), request.by, request.reason);
-    begin(&link, &services, Some(record), None).answer().await
+    begin(&link, &services, Some(record), None)?.answer().await
 }
 
 /// Answers a request. Error: a sentence that says why the link is not switched over.
@@ -61,15 +63,17 @@ pub(crate) async fn switch_over(
     request: SwitchOverRequest,
 ) -> Result<FailoverAnswer, String> {
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(|error| format!("{seconds} s: {error}"));
-    let terms = Terms { quiet: time(request.quiet_seconds)?, within: time(request.within_seconds)? };
+    let SwitchOverRequest { topics, quiet_seconds, within_seconds, .. } = request;
+    let terms = Terms { topics, quiet: time(quiet_seconds)?, within: time(within_seconds)? };
     let record = PromotedRecord::first(unix_millis(), request.by, request.reason);
-    begin(&link, &services, Some(record), Some(terms)).answer().await
+    begin(&link, &services, Some(record), Some(terms))?.answer().await
 }
 
 /// Finishes a promotion that the state of the link has, and that may not be complete.
 pub(crate) fn finish(link: &Arc<ServedLink>, services: &Arc<GroupServices>) {
     if !link.promotion.is_complete() {
-        begin(link, services, None, None);
+        // If another attempt is in progress, the next session tries it again.
+        let _ = begin(link, services, None, None);
     }
 }
 
@@ -79,25 +83,29 @@ fn begin(
     services: &Arc<GroupServices>,
     record: Option<PromotedRecord>,
     terms: Option<Terms>,
-) -> Arc<Attempt> {
-    link.promotion.attempt(terms.is_some(), || {
+) -> Result<Arc<Attempt>, String> {
+    let topics = terms.iter().flat_map(|terms| &terms.topics).cloned().collect();
+    link.promotion.attempt(terms.is_some(), &topics, || {
         let (ended, outcome) = watch::channel(None);
         let progress = Progress::new(terms.is_some());
         let noted = Arc::clone(&progress);
         let promotion = Promotion { link: Arc::clone(link), services: Arc::clone(services), progress };
+        let alone: BTreeSet<String> = topics.clone();
         tokio::spawn(async move {
             let result = match terms {
+                Some(terms) if !terms.topics.is_empty() => promotion.switch_over_topics(record, terms).await,
                 Some(terms) => promotion.switch_over(record, terms).await,
                 None => promotion.run(record, None).await,
             };
             let name = &promotion.link.settings().name;
             match &result {
+                Ok(_) if !alone.is_empty() => tracing::info!(link = name, topics = ?alone, "topics are switched over"),
                 Ok(_) => tracing::info!(link = name, "link is promoted"),
                 Err(reason) => tracing::error!(link = name, reason, "link is not promoted"),
             }
             ended.send_replace(Some(result));
         });
-        Arc::new(Attempt::new(noted, outcome))
+        Arc::new(Attempt::new(topics.clone(), noted, outcome))
     })
 }
 
@@ -119,6 +127,30 @@ impl Promotion {
         }
         let since = switch_over::wait_until_quiet(&self.link, terms, &self.progress).await?;
         self.run(record, Some(since)).await
+    }
+
+    /// Waits until the source is quiet, and halts these topics then. Those that are halted so already only have a statement.
+    async fn switch_over_topics(&self, record: Option<PromotedRecord>, terms: Terms) -> Result<FailoverAnswer, String> {
+        let topics = terms.topics.clone();
+        let already = topics::are_switched_over(&self.link, &topics).await?;
+        let mut quiet_since = None;
+        if already {
+            self.progress.finish();
+        } else {
+            quiet_since = Some(switch_over::wait_until_quiet(&self.link, terms, &self.progress).await?);
+        }
+        self.set_step("halting the topics");
+        let record = record.ok_or("no client has asked")?;
+        topics::halt(&self.link, &topics, &record).await?;
+        self.link.acls.look_again();
+        self.set_step("making the statement");
+        let states = facts::read_states(&self.link, &self.services).await?.unwrap_or_default();
+        let reading = Reading { quiet_since, promoted: None, ..Reading::of(states) };
+        let mut statement = topics::only(facts::statement(&self.link, &self.services, reading).await?, &topics);
+        if quiet_since.is_some() {
+            self.judge(&mut statement);
+        }
+        Ok(FailoverAnswer { already, ..FailoverAnswer::of(statement) })
     }
 
     /// Promotes the link; since `quiet_since`, in ms since the Unix epoch, nothing was written to the source.
@@ -163,7 +195,12 @@ impl Promotion {
         let is_of_source =
             |one: &PartitionLoss| newest.ends.contains_key(&Partition::new(one.topic.as_str(), one.partition));
         let (of_source, others): (Vec<_>, Vec<_>) = statement.partitions.iter().cloned().partition(is_of_source);
-        if let Some(missing) = Obstacle::of(&of_source) {
+        // Topics that were switched over before have a statement of their own.
+        let topics = statement.topics.iter().cloned().collect();
+        let count = of_source.len();
+        let due = topics::due(&topics, of_source);
+        let missing = if due.is_empty() && count > 0 { None } else { Obstacle::of(&due) };
+        if let Some(missing) = missing {
             statement.quiet_since = None;
             statement.problems.push(format!("not all is known to be carried: {missing}"));
         }
@@ -177,8 +214,8 @@ impl Promotion {
     /// Makes the access control lists that were held back.
     async fn give_rights(&self, maps: &KnownMaps) -> Result<Given, String> {
         self.set_step("giving the rights that were held back");
-        let topics = maps.all().map(|map| map.key.topic.to_string()).collect();
-        let given = give_held_back(&self.link, &self.services, topics);
+        let carried = maps.all().map(|map| map.key.topic.to_string()).collect();
+        let given = give_held_back(&self.link, &self.services, carried);
         let late = |_| Err(format!("the target has not answered within {} s", RIGHTS_WITHIN.as_secs()));
         let given = tokio::time::timeout(RIGHTS_WITHIN, given).await.unwrap_or_else(late);
         given.map_err(|reason| format!("not all access control lists are made: {reason}"))
