@@ -16,6 +16,7 @@ use super::Session;
 use super::source_watch::SourceWatch;
 use crate::groups::changes;
 use crate::groups::reading::{Reading, Wanted};
+use crate::source::promotion::Returning;
 
 /// Pause between two messages: offers and acks go in between.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -119,7 +120,7 @@ impl GroupsWatch {
             let read = || {
                 let mut reading = Reading::read(&*catalog, &wanted, before.as_deref())?;
                 let Some(promotion) = promotion else { return Ok(Found { returns: Vec::new(), told: new, reading }) };
-                let (returns, told) = promotion.announcements(new)?;
+                let Returning { messages: returns, told } = promotion.announcements(new)?;
                 reading.find_back(&promotion, before.as_deref());
                 Ok(Found { returns, told, reading })
             };

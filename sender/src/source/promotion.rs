@@ -25,6 +25,13 @@ pub trait PromotedState: Send + Sync {
     fn positions_back(&self, link: &str, here: &[(Partition, Position)]) -> Result<Vec<Option<Position>>, String>;
 }
 
+/// Messages about topics that go back.
+pub(crate) struct Returning {
+    pub(crate) messages: Vec<Control>,
+    /// Topics of which the receiver knows then whether they go back.
+    pub(crate) told: Vec<Arc<str>>,
+}
+
 /// Promoted link whose topics go back.
 #[derive(Clone)]
 pub struct Promotion {
@@ -84,10 +91,10 @@ impl Promotion {
 
     /// Returns the messages that announce those of these topics that go back, and the topics of which more need not be said.
     /// Blocks on the source. Error: as of [`Promotion::get`].
-    pub(crate) fn announcements(&self, topics: Vec<Arc<str>>) -> Result<(Vec<Control>, Vec<Arc<str>>), KafkaError> {
+    pub(crate) fn announcements(&self, topics: Vec<Arc<str>>) -> Result<Returning, KafkaError> {
         let promoted = self.get()?;
         let told: Vec<_> = topics.into_iter().filter(|topic| promoted.takes_back(topic)).collect();
-        Ok((told.iter().flat_map(|topic| promoted.announcement(topic)).collect(), told))
+        Ok(Returning { messages: told.iter().flat_map(|topic| promoted.announcement(topic)).collect(), told })
     }
 
     /// Returns what the link brought. Blocks on the source. Error: nothing may be offered now.
