@@ -8,6 +8,7 @@ mod answers;
 mod args;
 mod bytes;
 mod check;
+mod credentials;
 mod example;
 mod exit;
 mod failback;

@@ -14,6 +14,7 @@ use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::signal::unix::{SignalKind, signal};
 use transport::io_threads::IoThreads;
 
+use crate::credentials::CredentialFiles;
 use crate::exit::Failure;
 use crate::page::{Page, Shown};
 use crate::reload::Reloader;
@@ -57,6 +58,8 @@ where
     let runtime = config.io_threads().runtime().map_err(Failure::failed)?;
     let (trigger, shutdown) = shutdown::channel();
     let access = Arc::clone(&reloader.access);
+    let reloader = Arc::new(reloader);
+    CredentialFiles::new(Arc::clone(&reloader)).watch()?;
     let reload: Reload = Arc::new(move || reloader.reload().map(|reloaded| serde_json::json!(reloaded)));
     runtime.spawn(obey_signals(trigger));
     runtime.spawn(obey_hangups(Arc::clone(&reload)));

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use service::admin::Access;
 use service::config::{Change, Configuration};
+use service::credentials::expiry::Named;
 use service::live::{self, Live, Publisher};
 use service::lock::Lock;
 use service::logging::Logging;
@@ -76,6 +77,32 @@ impl<C: Configuration> Reloader<C> {
                 Err(reason)
             }
         }
+    }
+
+    /// Returns the configuration in use.
+    pub(crate) fn now(&self) -> Arc<C> {
+        self.state.lock().publisher.now()
+    }
+
+    /// Reads the certificates and the key again, for handshakes from now on. Returns them; `None` if they are in use already.
+    /// Error: a sentence; nothing changed. Blocks on the disk.
+    pub(crate) fn renew_certificates(&self) -> Result<Option<Named>, String> {
+        let mut state = self.state.lock();
+        let config = state.publisher.now();
+        let credentials = usable(&*config).map_err(|error| error.to_string())?;
+        self.access.renew_certificates(&credentials).map_err(|error| error.to_string())?;
+        let certificates = credentials.fingerprint();
+        if std::mem::replace(&mut state.certificates, certificates.clone()) == certificates {
+            return Ok(None);
+        }
+        state.publisher.publish(C::clone(&config));
+        Ok(Some(credentials.validities()))
+    }
+
+    /// Reads the token of the admin port again. Returns whether it is another. Error: a sentence; nothing changed.
+    pub(crate) fn renew_token(&self) -> Result<bool, String> {
+        let state = self.state.lock();
+        self.access.renew_token(&state.publisher.now().process().admin).map_err(|error| error.to_string())
     }
 
     fn read(&self) -> Result<Reloaded, String> {

@@ -6,6 +6,7 @@
 mod process;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use process::{Place, Running, closed, get, post};
 
@@ -89,4 +90,69 @@ fn a_pair_that_does_not_fit_is_refused_on_reload() {
     let (status, said) = post(admin, "/reload").unwrap();
     assert!(status == 200 && said.contains("\"setting\":\"tls: contents of the files\""), "{said}");
     drop(running);
+}
+
+/// Points the files of `side` to a directory that a symbolic link names, as Kubernetes mounts a Secret.
+fn mounted(place: &Place, side: &str, secret: &str) {
+    let mount = place.path().join("pki");
+    fs::remove_dir_all(&mount).unwrap();
+    fs::create_dir(&mount).unwrap();
+    swap(place, secret);
+    for name in ["ca.pem".to_owned(), format!("{side}.pem"), format!("{side}.key")] {
+        symlink(format!("..data/{name}"), mount.join(name)).unwrap();
+    }
+}
+
+/// Swaps the symbolic link, which changes all files at the same moment.
+fn swap(place: &Place, secret: &str) {
+    let mount = place.path().join("pki");
+    symlink(format!("../{secret}"), mount.join("..next")).unwrap();
+    fs::rename(mount.join("..next"), mount.join("..data")).unwrap();
+}
+
+#[test]
+fn a_mounted_secret_that_changes_is_taken_up() {
+    let place = Place::new();
+    let admin = closed();
+    let file = place.receiver(closed(), admin);
+    for secret in ["old", "new"] {
+        place.pki(secret);
+    }
+    mounted(&place, "receiver", "old");
+    let running = Running::start("receive", &file).answering(admin);
+    let certificate = || get(admin, "/status").unwrap().1;
+    let before: serde_json::Value = serde_json::from_str(&certificate()).unwrap();
+    assert_eq!(before["certificates"][0]["certificate"], "own", "{before}");
+    swap(&place, "new");
+    running.wait_for_labelled(admin, r#"causeway_credentials_renewed_total{files="tls"} 1"#);
+    let after: serde_json::Value = serde_json::from_str(&certificate()).unwrap();
+    assert_ne!(before["certificates"][0]["serial"], after["certificates"][0]["serial"], "{after}");
+    running.terminate();
+    let (_, _, log) = running.ended();
+    let serial = after["certificates"][0]["serial"].as_str().unwrap();
+    let line = log.lines().find(|line| line.contains("changed files taken up")).unwrap();
+    assert!(line.contains(serial) && line.contains("receiver.key") && line.contains("ca.pem"), "{line}");
+    assert_eq!(log.matches("changed files taken up").count(), 1, "{log}");
+}
+
+#[test]
+fn half_of_a_pair_is_named_and_the_former_one_stays_in_use() {
+    let place = Place::new();
+    let admin = closed();
+    let file = place.sender(closed(), closed(), admin);
+    let running = Running::start("send", &file).answering(admin);
+    place.pki("new");
+    let at = |name: &str| place.path().join(name);
+    fs::copy(at("new/sender.pem"), at("pki/sender.pem")).unwrap();
+    running.wait_for_labelled(admin, r#"causeway_credentials_unusable{files="tls"} 1.0"#);
+    let status = get(admin, "/status").unwrap().1;
+    let sentence = "tls: changed files cannot be used, those from before stay in use: ";
+    assert!(status.contains(sentence) && status.contains("sender.key does not fit "), "{status}");
+    fs::copy(at("new/sender.key"), at("pki/sender.key")).unwrap();
+    running.wait_for_labelled(admin, r#"causeway_credentials_renewed_total{files="tls"} 1"#);
+    running.wait_for_labelled(admin, r#"causeway_credentials_unusable{files="tls"} 0.0"#);
+    assert!(!get(admin, "/status").unwrap().1.contains(sentence));
+    running.terminate();
+    let (_, _, log) = running.ended();
+    assert_eq!(log.matches(sentence).count(), 1, "{log}");
 }

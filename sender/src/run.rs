@@ -8,11 +8,12 @@ use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
 use service::config::list_of;
+use service::credentials::board::BOARD;
 use service::live::Live;
 use service::lock::Lock;
 use service::log_limit::LogLimit;
 use service::shutdown::{Phase, Shutdown};
-use service::tls::{Credentials, End, TlsError};
+use service::tls::{Credentials, End, PeerIdentity, TlsError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use transport::backoff::Backoff;
@@ -343,6 +344,7 @@ impl<S: Source> SenderLoop<S> {
                 return Ok(SessionEnd::Misbehaved(close));
             }
         };
+        let _shown = BOARD.show_peer(&self.config.link, PeerIdentity::of(&first.connection));
         tracing::info!(receiver = %first.connection.remote_address(), "session began");
         self.backoff.reset();
         self.lost = None;

@@ -6,6 +6,7 @@
 //! - [`live`]: a configuration that changes while it is used
 //! - [`private_file`]: keys, passwords and tokens that only their owner may read
 //! - [`tls`]: certificates of both ends, and the names a peer has proven
+//! - [`credentials`]: files that change while they are used, and certificates that expire
 //! - [`pki`]: a small certificate authority for one link
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`](mod@metrics): tables of metrics, read at each scrape
@@ -28,6 +29,7 @@ pub mod bell;
 pub mod cluster_watch;
 pub mod config;
 mod counters;
+pub mod credentials;
 pub mod format;
 pub mod live;
 pub mod lock;

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::reference::{PAGE_WIDTH, wrapped};
-use crate::tls::expiry;
+use crate::credentials::board::BOARD;
 
 pub use page::{Marked, check_page, json_reference};
 
@@ -106,8 +106,12 @@ const OF_PROCESS: &[Metric<()>] = crate::metrics! {
     Gauge "causeway_ready", |()| Some(PROCESS.ready.load(Ordering::Relaxed) as f64),
         "1 if `GET /ready` answers 200, else 0";
     Gauges "causeway_certificate_expiry_timestamp_seconds" by "certificate",
-        |()| expiry::IN_USE.lock().iter().map(|(name, at)| ((*name).to_owned(), *at)).collect(),
-        "When a certificate of the link expires, in seconds since 1970: own, chain (between it and an authority), ca (the last authority)";
+        |()| BOARD.expiries(),
+        "When a certificate in use expires, in seconds since 1970: own, chain (between it and an authority), ca (the last authority), peer (the first of those with a session), and of the Kafka clients, where they are PEM files: kafka, kafka-chain, kafka-ca";
+    Counters "causeway_credentials_renewed" by "files", |()| BOARD.renewals(),
+        "Changed files that were taken up without a restart: tls, admin (the token) or kafka";
+    Gauges "causeway_credentials_unusable" by "files", |()| BOARD.unusable(),
+        "1 if these files changed and cannot be used, so that their former contents stay in use, else 0";
 };
 
 /// Makes a registry with the metrics of every process: its version and its reloads.

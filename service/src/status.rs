@@ -33,6 +33,21 @@ pub struct HaltedPartition {
     pub detail: String,
 }
 
+/// Certificate in use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CertificateStatus {
+    /// Certificate: `own`, `chain` (between it and an authority), `ca` (the last authority), `peer` (of a session), and of the
+    /// Kafka clients `kafka`, `kafka-chain`, `kafka-ca`.
+    pub certificate: String,
+    /// Link of the session; `null` for others than `peer`.
+    pub link: Option<String>,
+    /// Serial number of the certificate.
+    pub serial: String,
+    /// End of its validity.
+    pub expires: String,
+}
+
 /// Condition of the other end, as it last told it in this session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

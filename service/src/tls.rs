@@ -1,7 +1,5 @@
 //! TLS 1.3 with certificates on both sides, and the names that a peer has proven.
 
-pub mod expiry;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -176,6 +174,11 @@ impl Credentials {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der()), purpose.as_bytes())
     }
 
+    /// The certificates: our chain, and the authorities.
+    pub(crate) fn public(&self) -> (&[CertificateDer<'static>], &[CertificateDer<'static>]) {
+        (&self.chain, &self.authorities)
+    }
+
     fn pair(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair { key: self.files.key.clone(), certificate: self.files.certificate.clone(), source }
     }
@@ -203,6 +206,10 @@ impl PeerIdentity {
         names.iter().map(AsRef::as_ref).find(proven)
     }
 
+    pub(crate) fn leaf(&self) -> &CertificateDer<'static> {
+        &self.leaf
+    }
+
     /// A hash that distinguishes certificates.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
@@ -226,7 +233,7 @@ fn unusable(file: &Path, reason: impl Into<String>) -> TlsError {
 }
 
 /// Every certificate of a PEM file, at least one.
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = |source| TlsError::Read { file: file.to_owned(), source };
     let list = CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
     if list.is_empty() {

@@ -115,7 +115,7 @@ const PROCESS: &[Metric<Status>] = service::metrics! {
 
 #[cfg(test)]
 mod tests {
-    use service::status::{HaltedPartition, PeerStatus, Tally};
+    use service::status::{CertificateStatus, HaltedPartition, PeerStatus, Tally};
 
     use super::*;
     use crate::groups::board::{GroupStatus, GroupsStatus};
@@ -166,6 +166,7 @@ mod tests {
         Status {
             rate_bits_per_second: Some(1),
             trouble: vec!["target cluster".into()],
+            certificates: vec![CertificateStatus { link: Some("a".into()), ..CertificateStatus::default() }],
             refusals,
             failed_handshakes,
             links: vec![link],

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use service::credentials::board::BOARD;
 use service::lock::Lock;
-use service::status::{HaltedPartition, PeerStatus, Tally};
+use service::status::{CertificateStatus, HaltedPartition, PeerStatus, Tally};
 use transport::budget::Budget;
 use transport::clock::Clock;
 use wire::units::Rate;
@@ -80,6 +81,8 @@ pub struct Status {
     pub sent_bytes: u64,
     /// Problems of the process as a whole, in sentences.
     pub trouble: Vec<String>,
+    /// Certificates in use.
+    pub certificates: Vec<CertificateStatus>,
     /// Decoded bytes in use by lanes.
     pub decode_memory_used_bytes: u64,
     /// Limit on the decoded bytes of all lanes, without the first frame of each.
@@ -255,6 +258,7 @@ impl Board {
         let budget = inner.budget.as_ref();
         let serving = inner.serving.as_ref();
         let target = serving.and_then(|serving| serving.links.target_trouble());
+        let trouble = inner.trouble.iter().cloned();
         Status {
             role: "receiver",
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -262,7 +266,8 @@ impl Board {
             listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
-            trouble: inner.trouble.iter().cloned().chain(target).chain(serving.and_then(Serving::rebuilt)).collect(),
+            trouble: trouble.chain(target).chain(serving.and_then(Serving::rebuilt)).chain(BOARD.trouble()).collect(),
+            certificates: BOARD.status(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
             refusals: serving.map(|serving| serving.refusals.peers()).unwrap_or_default(),

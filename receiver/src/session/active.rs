@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quinn::Connection;
+use service::credentials::board::BOARD;
 use service::lock::Lock;
 use service::log_limit::LogLimit;
 use service::names::is_id;
 use service::shutdown::{Phase, Shutdown};
+use service::tls::PeerIdentity;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -144,6 +146,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
     link.source_ends.begin();
     *link.ledger.lock() = Some(Arc::clone(&active.ledger));
+    let _shown = BOARD.show_peer(&greeted.settings.name, PeerIdentity::of(&connection));
     let peer = connection.remote_address();
     let sender = &active.terms.sender;
     tracing::info!(link = greeted.settings.name, session = id, sender, %peer, "session began");

@@ -230,7 +230,7 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service::status::{PeerStatus, Tally};
+    use service::status::{CertificateStatus, PeerStatus, Tally};
     use wire::close::{Close, CloseCode};
     use wire::control::LaneClosedReason;
     use wire::partition::Partition;
@@ -286,6 +286,7 @@ mod tests {
         Status {
             state: State::Standby { behind: "b".into() },
             trouble: vec!["source cluster".into()],
+            certificates: vec![CertificateStatus { link: Some("a".into()), ..CertificateStatus::default() }],
             session_seconds: Some(1.0),
             rtt_seconds: Some(0.1),
             rate: RateStatus {

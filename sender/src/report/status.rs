@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use service::status::{HaltedPartition, PeerStatus, Tally};
+use service::status::{CertificateStatus, HaltedPartition, PeerStatus, Tally};
 use wire::lanes::ClassLanes;
 use wire::partition::Partition;
 
@@ -43,6 +43,8 @@ pub struct Status {
     pub limited_by: Limit,
     /// Problems, in sentences; empty while there are none.
     pub trouble: Vec<String>,
+    /// Certificates in use.
+    pub certificates: Vec<CertificateStatus>,
     /// Address of the receiver, in a session.
     pub receiver: Option<String>,
     /// Kafka's id of the target cluster, once a session began.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use service::credentials::board::BOARD;
 use service::lock::Lock;
 use service::status::Tally;
 use transport::congestion::Flow;
@@ -225,7 +226,7 @@ impl Report {
     pub fn status(&self) -> Status {
         let moment = self.moment();
         let limited_by = moment.limit();
-        let trouble = moment.trouble();
+        let trouble = moment.trouble().into_iter().chain(BOARD.trouble()).collect();
         let latency = self.board.latency();
         let Moment { published, measured, lanes, .. } = &moment;
         let in_session = published.session_began.is_some();
@@ -236,6 +237,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             limited_by,
             trouble,
+            certificates: BOARD.status(),
             session_seconds: published.session_began.map(|began| began.elapsed().as_secs_f64()),
             rtt_seconds: published.first_channel().map(|channel| channel.rtt().as_secs_f64()),
             // On standby another sender moves the positions.

@@ -14,9 +14,10 @@ use rustls::ServerConfig;
 use super::Listen;
 use super::sessions::{LIFETIME, Sessions};
 use crate::config::{Absent, Document, Field, ReadSection, Reported, Table};
+use crate::credentials::board::BOARD;
 use crate::lock::Lock;
 use crate::private_file;
-use crate::tls::{Credentials, TlsError, expiry};
+use crate::tls::{Credentials, TlsError};
 
 /// Minimum length of a token in bytes. A shorter one could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -155,8 +156,30 @@ impl Access {
         }
         *present = now;
         drop(present);
-        *expiry::IN_USE.lock() = credentials.expiries();
+        BOARD.show_own(credentials.validities());
         Ok(())
+    }
+
+    /// Replaces the certificates alone.
+    pub fn renew_certificates(&self, credentials: &Credentials) -> Result<(), AccessError> {
+        let tls = if self.is_tls { Some(credentials.https()?) } else { None };
+        self.now.write().unwrap_or_else(PoisonError::into_inner).tls = tls;
+        BOARD.show_own(credentials.validities());
+        Ok(())
+    }
+
+    /// Replaces the token alone, and ends the sessions by the former one. Returns whether it is another.
+    pub fn renew_token(&self, settings: &AdminSettings) -> Result<bool, AccessError> {
+        let token = settings.token.as_deref().map(key).transpose()?;
+        // Under the lock, so that no login by the old token comes between.
+        let mut present = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let now = Now { token, tls: present.tls.clone() };
+        let is_new = !now.has_token_of(&present);
+        if is_new {
+            self.sessions.lock().clear();
+        }
+        *present = now;
+        Ok(is_new)
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {

@@ -49,6 +49,18 @@ const SECRETS: &[&str] = &[
     "ssl.keystore.password",
 ];
 
+/// Properties whose value is the path of a file that the client reads when it is made.
+const FILES: &[&str] = &[
+    "https.ca.location",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+];
+
 /// The section at `path` that takes librdkafka properties.
 pub const fn section(path: &'static str) -> Section {
     Section {
@@ -76,6 +88,23 @@ impl Properties {
             Property::Secret(secret) => secret.read(),
         };
         self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
+    }
+
+    /// The paths of the files that the properties name, of secrets and others.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let named = self
+            .0
+            .iter()
+            .filter(|(name, property)| matches!(property, Property::Secret(_)) || FILES.contains(&name.as_str()));
+        named.filter_map(|(name, _)| self.file(name)).collect()
+    }
+
+    /// The file of a property: that of a secret, or else the one whose path is its value.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, property)| match property {
+            Property::Plain(path) => PathBuf::from(path),
+            Property::Secret(secret) => secret.file.clone(),
+        })
     }
 
     /// The properties, sorted by name.

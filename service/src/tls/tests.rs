@@ -120,9 +120,11 @@ fn each_certificate_in_use_has_the_end_of_its_validity() {
     let made = Made::new();
     let credentials = Credentials::load(&made.files("sender"), End::Client, UnixTime::now()).unwrap();
     let days: Vec<_> = credentials
-        .expiries()
+        .validities()
         .into_iter()
-        .map(|(name, at)| (name, ((at - UnixTime::now().as_secs() as f64) / 86_400.0).round() as u32))
+        .map(|(name, validity)| {
+            (name, ((validity.until as f64 - UnixTime::now().as_secs() as f64) / 86_400.0).round() as u32)
+        })
         .collect();
     assert_eq!(days, [("own", pki::LEAF_DAYS), ("ca", pki::CA_DAYS)]);
 }
