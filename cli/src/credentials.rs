@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use kafka::LiveProperties;
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
 use service::config::Configuration;
 use service::credentials::FileSet;
 use service::credentials::board::{BOARD, unusable};
@@ -13,10 +16,7 @@ use service::credentials::warnings::ExpiryWarnings;
 use service::credentials::watch::{FileWatch, LOOK_EVERY, Look};
 
 use crate::exit::Failure;
-use crate::reload::Reloader;
-
-/// Sets that are taken up without a restart.
-const SETS: [FileSet; 2] = [FileSet::Tls, FileSet::Admin];
+use crate::reload::{Reloader, properties};
 
 /// Watch over the files of credentials that the configuration names.
 pub(crate) struct CredentialFiles<C> {
@@ -26,34 +26,39 @@ pub(crate) struct CredentialFiles<C> {
 }
 
 impl<C: Configuration> CredentialFiles<C> {
-    /// Begins with what the files have now. The process must read them after this, or it might miss a change.
+    /// Begins with what the files have now. The Kafka clients must be made after this, or a change might be missed.
     pub(crate) fn new(reloader: Arc<Reloader<C>>) -> Self {
         let config = reloader.now();
-        let watch = |set| (set, FileWatch::new(Contents::read(files(&*config, set))));
+        let used = |set| match set {
+            FileSet::Kafka => Contents::read(files(&*config, set)),
+            // They have been read before: the first look compares them with what is in use.
+            FileSet::Tls | FileSet::Admin => Contents::default(),
+        };
+        let watch = |set| (set, FileWatch::new(used(set)));
         BOARD.show_kafka(expiry::of_kafka(config.client()));
-        Self { watches: SETS.into_iter().map(watch).collect(), reloader, warnings: ExpiryWarnings::default() }
+        Self { watches: FileSet::ALL.into_iter().map(watch).collect(), reloader, warnings: ExpiryWarnings::default() }
     }
 
     /// Starts the thread, which looks at the files until the process ends.
-    pub(crate) fn watch(mut self) -> Result<(), Failure> {
+    pub(crate) fn watch(mut self, kafka: LiveProperties) -> Result<(), Failure> {
         let look = move || {
             loop {
                 self.warn();
                 std::thread::sleep(LOOK_EVERY);
-                self.look();
+                self.look(&kafka);
             }
         };
         std::thread::Builder::new().name("credentials".to_owned()).spawn(look).map(drop).map_err(Failure::failed)
     }
 
-    fn look(&mut self) {
+    fn look(&mut self, kafka: &LiveProperties) {
         let config = self.reloader.now();
         for (set, watch) in &mut self.watches {
             let set = *set;
             match watch.look(Instant::now(), Contents::read(files(&*config, set))) {
                 Look::Nothing => {}
                 Look::Restored => tracing::info!(files = set.name(), "the files have the contents in use again"),
-                Look::Try => match take_up(&self.reloader, set) {
+                Look::Try => match take_up(&self.reloader, kafka, set) {
                     Ok(None) => drop(watch.handle_used()),
                     Ok(Some(certificates)) => {
                         BOARD.count_renewed(set);
@@ -95,12 +100,28 @@ fn files(config: &impl Configuration, set: FileSet) -> Vec<PathBuf> {
 
 /// Uses what the files have now from the next handshake or request on. Returns the certificates among it; `None` if it is in
 /// use already, because a reload was faster. Error: a sentence; nothing changed.
-fn take_up<C: Configuration>(reloader: &Reloader<C>, set: FileSet) -> Result<Option<Named>, String> {
+fn take_up<C: Configuration>(
+    reloader: &Reloader<C>,
+    kafka: &LiveProperties,
+    set: FileSet,
+) -> Result<Option<Named>, String> {
     match set {
         FileSet::Tls => reloader.renew_certificates(),
         FileSet::Admin => Ok(reloader.renew_token()?.then(Vec::new)),
-        FileSet::Kafka => Ok(None),
+        FileSet::Kafka => renew_kafka(&*reloader.now(), kafka).map(Some),
     }
+}
+
+/// Has the Kafka clients made again, if the cluster answers one that is made of what the files have now. Before that, those
+/// in use may be good for longer: the cluster may not know a new password yet.
+fn renew_kafka(config: &impl Configuration, kafka: &LiveProperties) -> Result<Named, String> {
+    let properties = properties(config).map_err(|failure| failure.to_string())?;
+    let trial = KafkaCatalog::start(&properties, "credentials").map_err(|error| error.to_string())?;
+    trial.ping().map_err(|error| format!("the cluster does not answer a client that has them: {error}"))?;
+    let certificates = expiry::of_kafka(config.client());
+    BOARD.show_kafka(certificates.clone());
+    kafka.replace(properties);
+    Ok(certificates)
 }
 
 fn report(set: FileSet, changed: &[PathBuf], certificates: &Named) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::Properties;
+use kafka::LiveProperties;
 use prometheus_client::registry::Registry;
 use service::admin::{Access, Admin, Reload, Views};
 use service::config::Configuration;
@@ -21,6 +21,7 @@ use crate::reload::Reloader;
 use crate::role;
 
 pub(crate) use crate::answers::Answers;
+pub(crate) use crate::reload::properties;
 
 /// The longest drain. A longer one is cut off: that costs time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
@@ -39,7 +40,7 @@ pub(crate) trait Process: Configuration {
     /// Makes the Kafka clients, and returns the work of the process, which ends after a shutdown or with a failure.
     fn work(
         config: Live<Self>,
-        properties: &Properties,
+        properties: &LiveProperties,
         report: Arc<Self::Report>,
         shutdown: Shutdown,
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure>;
@@ -59,11 +60,13 @@ where
     let (trigger, shutdown) = shutdown::channel();
     let access = Arc::clone(&reloader.access);
     let reloader = Arc::new(reloader);
-    CredentialFiles::new(Arc::clone(&reloader)).watch()?;
-    let reload: Reload = Arc::new(move || reloader.reload().map(|reloaded| serde_json::json!(reloaded)));
+    let reads = Arc::clone(&reloader);
+    let reload: Reload = Arc::new(move || reads.reload().map(|reloaded| serde_json::json!(reloaded)));
     runtime.spawn(obey_signals(trigger));
     runtime.spawn(obey_hangups(Arc::clone(&reload)));
-    let properties = properties(&*config)?;
+    let files = CredentialFiles::new(Arc::clone(&reloader));
+    let properties = LiveProperties::from(properties(&*config)?);
+    files.watch(properties.clone())?;
     let report = Arc::new(P::Report::default());
     let metrics = Arc::new(P::METRICS(Arc::clone(&report)));
     let work = P::work(live, &properties, Arc::clone(&report), shutdown.clone())?;
@@ -76,14 +79,6 @@ where
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
-}
-
-/// The brokers and the client properties of a process's Kafka cluster.
-pub(crate) fn properties(config: &impl Configuration) -> Result<Properties, Failure> {
-    Ok(Properties {
-        bootstrap_servers: config.brokers().iter().map(ToString::to_string).collect(),
-        extra: config.client().resolve().map_err(Failure::config)?,
-    })
 }
 
 fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka::Properties;
+use kafka::LiveProperties;
 use prometheus_client::registry::Registry;
 use receiver::config::Config;
 use receiver::status::Board;
@@ -27,7 +27,7 @@ impl Process for Config {
 
     fn work(
         config: Live<Self>,
-        properties: &Properties,
+        properties: &LiveProperties,
         board: Arc<Board>,
         shutdown: Shutdown,
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use kafka::Properties;
 use serde::Serialize;
 use service::admin::Access;
 use service::config::{Change, Configuration};
@@ -125,6 +126,14 @@ impl<C: Configuration> Reloader<C> {
         state.publisher.publish(config);
         Ok(Reloaded { changed, needs_restart })
     }
+}
+
+/// The brokers and the client properties of a process's Kafka cluster.
+pub(crate) fn properties(config: &impl Configuration) -> Result<Properties, Failure> {
+    Ok(Properties {
+        bootstrap_servers: config.brokers().iter().map(ToString::to_string).collect(),
+        extra: config.client().resolve().map_err(Failure::config)?,
+    })
 }
 
 /// Reads the certificates and the key, and checks that they serve their end.

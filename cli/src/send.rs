@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka::Properties;
+use kafka::LiveProperties;
 use prometheus_client::registry::Registry;
 use receiver::StoredLinks;
 use sender::config::Config;
@@ -29,7 +29,7 @@ impl Process for Config {
 
     fn work(
         config: Live<Self>,
-        properties: &Properties,
+        properties: &LiveProperties,
         report: Arc<Report>,
         shutdown: Shutdown,
     ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {

@@ -18,7 +18,9 @@ use wire::ids::Position;
 use wire::partition::Partition;
 
 use super::client::{Client, Kind, Topic, millis};
+use super::consumer::Consumer;
 use super::error::KafkaError;
+use super::live_properties::{LiveProperties, Renewing};
 use super::metadata;
 use super::properties::{Properties, READER_TIMEOUT};
 use super::text::lossy;
@@ -42,19 +44,43 @@ const PARTITIONS: usize = 10_000;
 
 /// Catalog of one cluster. Every call asks the brokers again. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>, Option<Arc<GroupClient>>);
+pub struct KafkaCatalog {
+    clients: Clients,
+    requirements: Arc<Requirements>,
+    groups: Option<Arc<GroupClient>>,
+}
+
+/// Client that a catalog asks with.
+#[derive(Debug, Clone)]
+enum Clients {
+    Own(Arc<Renewing<Client>>),
+    OfReader(Consumer),
+}
 
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
-    pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        let settings = properties.settings(link, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
-        // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
-        let groups = GroupClient::new(properties, link);
-        Ok(Self(Client::start(Kind::Producer, &settings, 0)?, Arc::default(), Some(Arc::new(groups))))
+    pub fn start(properties: impl Into<LiveProperties>, link: &str) -> Result<Self, KafkaError> {
+        let properties = properties.into();
+        let groups = Some(Arc::new(GroupClient::new(&properties, link)));
+        let name = link.to_owned();
+        let start = move |properties: &Properties| {
+            let settings = properties.settings(&name, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
+            // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
+            Client::start(Kind::Producer, &settings, 0)
+        };
+        let clients = Clients::Own(Arc::new(Renewing::start(properties, start)?));
+        Ok(Self { clients, requirements: Arc::default(), groups })
     }
 
-    pub(super) fn over(client: &Arc<Client>) -> Self {
-        Self(client.clone(), Arc::default(), None)
+    pub(super) fn over(reader: &Consumer) -> Self {
+        Self { clients: Clients::OfReader(reader.clone()), requirements: Arc::default(), groups: None }
+    }
+
+    fn client(&self) -> Arc<Client> {
+        match &self.clients {
+            Clients::Own(client) => client.present(),
+            Clients::OfReader(reader) => reader.client(),
+        }
     }
 }
 
@@ -62,8 +88,9 @@ impl KafkaCatalog {
     /// Renews what the client knows of a topic's leaders, if one of two brokers answers within 2 s. Any broker knows them:
     /// a description of the topic would wait for the controller.
     pub(super) fn renew_leaders(&self, topic: &str) {
-        let renewed = Topic::open(&self.0, topic, None).and_then(|topic| {
-            let ask = || metadata::of_topic(&self.0, &topic, RENEWAL_LIMIT);
+        let client = self.client();
+        let renewed = Topic::open(&client, topic, None).and_then(|topic| {
+            let ask = || metadata::of_topic(&client, &topic, RENEWAL_LIMIT);
             ask().or_else(|_| ask())
         });
         if let Err(error) = renewed {
@@ -73,15 +100,16 @@ impl KafkaCatalog {
 
     fn cluster_id_within(&self, limit: Duration) -> Result<String, KafkaError> {
         // The client keeps the id of its last metadata, and the cluster may have been rebuilt since.
-        metadata::of_brokers(&self.0, limit)?;
+        let client = self.client();
+        metadata::of_brokers(&client, limit)?;
         // SAFETY: the instance is live; we own the string, and copy it before it is freed.
         unsafe {
-            let id = sys::rd_kafka_clusterid(self.0.raw(), millis(limit));
+            let id = sys::rd_kafka_clusterid(client.raw(), millis(limit));
             if id.is_null() {
                 return Err(KafkaError::timed_out("cluster id", limit));
             }
             let copy = lossy(id).into_owned();
-            sys::rd_kafka_mem_free(self.0.raw(), id.cast());
+            sys::rd_kafka_mem_free(client.raw(), id.cast());
             Ok(copy)
         }
     }
@@ -97,28 +125,28 @@ impl Catalog for KafkaCatalog {
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-        metadata::of_cluster(&self.0, LIMIT)
+        metadata::of_cluster(&self.client(), LIMIT)
     }
 
     fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
-        let found = chunked(names, TOPICS, |names| describe::topics(&self.0, names))?;
+        let found = chunked(names, TOPICS, |names| describe::topics(&self.client(), names))?;
         Ok(found.into_iter().map(|found| found.map(|found| found.topic)).collect())
     }
 
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
-        chunked(names, TOPICS, |names| describe::configs(&self.0, names, &[]))
+        chunked(names, TOPICS, |names| describe::configs(&self.client(), names, &[]))
     }
 
     fn some_configs(&self, names: &[String], settings: &[&str]) -> Answers<Vec<ConfigEntry>> {
-        chunked(names, TOPICS, |names| describe::configs(&self.0, names, settings))
+        chunked(names, TOPICS, |names| describe::configs(&self.client(), names, settings))
     }
 
     fn alter(&self, topics: &[TopicChange]) -> Answers<()> {
-        chunked(topics, TOPICS, |topics| configs::alter(&self.0, topics))
+        chunked(topics, TOPICS, |topics| configs::alter(&self.client(), topics))
     }
 
     fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
-        chunked(partitions, TOPICS, |partitions| replicas::list(&self.0, &self.1, partitions))
+        chunked(partitions, TOPICS, |partitions| replicas::list(&self.client(), &self.requirements, partitions))
     }
 
     fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Bounds> {
@@ -153,25 +181,25 @@ impl Catalog for KafkaCatalog {
     }
 
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
-        chunked(topics, TOPICS, |topics| topics::create(&self.0, topics))
+        chunked(topics, TOPICS, |topics| topics::create(&self.client(), topics))
     }
 
     fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
-        topics::create_new(&self.0, topic)
+        topics::create_new(&self.client(), topic)
     }
 
     fn delete(&self, names: &[String]) -> Answers<()> {
-        chunked(names, TOPICS, |names| topics::delete(&self.0, names))
+        chunked(names, TOPICS, |names| topics::delete(&self.client(), names))
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        let Err(refused) = topics::grow(&self.0, name, partitions) else { return Ok(()) };
+        let Err(refused) = topics::grow(&self.client(), name, partitions) else { return Ok(()) };
         let found = only(self.describe(&[name.to_owned()]));
         if found.is_ok_and(|topic| topic.partitions >= partitions) { Ok(()) } else { Err(refused) }
     }
 
     fn groups(&self) -> Result<GroupList, KafkaError> {
-        groups::list(&self.0)
+        groups::list(&self.client())
     }
 
     fn committed(&self, groups: &[String]) -> Answers<Vec<GroupOffset>> {
@@ -183,27 +211,27 @@ impl Catalog for KafkaCatalog {
     }
 
     fn acls(&self) -> Result<Option<Vec<Acl>>, KafkaError> {
-        acls::read(&self.0)
+        acls::read(&self.client())
     }
 
     fn create_acls(&self, acls: &[Acl]) -> Answers<()> {
-        chunked(acls, TOPICS, |acls| acls::create(&self.0, acls))
+        chunked(acls, TOPICS, |acls| acls::create(&self.client(), acls))
     }
 
     fn delete_acls(&self, acls: &[Acl]) -> Answers<()> {
-        chunked(acls, TOPICS, |acls| acls::delete(&self.0, acls))
+        chunked(acls, TOPICS, |acls| acls::delete(&self.client(), acls))
     }
 }
 
 impl KafkaCatalog {
     fn group_client(&self) -> Result<&GroupClient, KafkaError> {
         let none = || KafkaError::misused("offsets of groups", "this catalog shares the client of a reader");
-        self.2.as_deref().ok_or_else(none)
+        self.groups.as_deref().ok_or_else(none)
     }
 
     /// Returns one offset per partition, in the order of the request; −1 if no record is that new.
     fn offsets(&self, partitions: &[Partition], spec: i64, isolation: Isolation) -> Answers<i64> {
-        chunked(partitions, PARTITIONS, |partitions| offsets::list(&self.0, partitions, spec, isolation))
+        chunked(partitions, PARTITIONS, |partitions| offsets::list(&self.client(), partitions, spec, isolation))
     }
 }
 

@@ -23,6 +23,7 @@ use service::bell::Bell;
 
 use super::client::Client;
 use super::error::KafkaError;
+use super::live_properties::{LiveProperties, Renewing};
 use super::properties::{Properties, READER_TIMEOUT, Setting};
 use instances::{FURTHER_WAIT, Instances, Settings};
 
@@ -45,31 +46,42 @@ pub struct ConsumerConfig<'a> {
 
 /// A consumer with manual assignment: each lane has its own set of partitions.
 #[derive(Debug, Clone)]
-pub struct Consumer(Arc<Instances>);
+pub struct Consumer {
+    renewing: Arc<Renewing<Instances>>,
+    /// Count of all instances, former ones included.
+    fetched: FetchedBytes,
+}
 
 impl Consumer {
     /// Starts the client, which connects when it has something to read.
-    pub fn start(properties: &Properties, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
-        let first = settings(properties, config, config.fetch_wait, config.memory.settings());
-        let wait = config.fetch_wait.max(FURTHER_WAIT);
-        let further = settings(properties, config, wait, config.memory.further_settings());
-        Ok(Self(Arc::new(Instances::start(&first, further)?)))
+    pub fn start(properties: impl Into<LiveProperties>, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
+        let ConsumerConfig { link, memory, fetch_wait } = *config;
+        let link = link.to_owned();
+        let fetched = FetchedBytes::default();
+        let counted = fetched.clone();
+        let start = move |properties: &Properties| {
+            let config = ConsumerConfig { link: &link, memory, fetch_wait };
+            let first = settings(properties, &config, fetch_wait, memory.settings());
+            let further = settings(properties, &config, fetch_wait.max(FURTHER_WAIT), memory.further_settings());
+            Instances::start(&first, further, counted.clone()).map(Arc::new)
+        };
+        Ok(Self { renewing: Arc::new(Renewing::start(properties.into(), start)?), fetched })
     }
 
     /// Makes a lane without partitions. It wakes the thread that waits for `bell` whenever its queue is no longer empty.
     #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
-        LaneQueue::new(self.0.clone(), bell)
+        LaneQueue::new(self.renewing.clone(), bell)
     }
 
     /// Returns the count of the bytes of record batches that brokers send.
     #[must_use]
     pub fn fetched(&self) -> FetchedBytes {
-        self.0.fetched()
+        self.fetched.clone()
     }
 
-    pub(crate) fn client(&self) -> &Arc<Client> {
-        &self.0.first().client
+    pub(crate) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.renewing.present().first().client)
     }
 }
 

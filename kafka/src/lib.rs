@@ -15,6 +15,7 @@ mod client_log;
 mod error;
 mod error_callback;
 mod leave;
+mod live_properties;
 mod metadata;
 mod partitions;
 mod text;
@@ -22,4 +23,5 @@ mod throttle;
 
 pub use error::{KafkaError, KafkaFault, Refusal};
 pub use leave::leave;
+pub use live_properties::{Follower, LiveProperties};
 pub use properties::Properties;

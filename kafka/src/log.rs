@@ -14,7 +14,7 @@ use wire::partition::Partition;
 use super::admin::KafkaCatalog;
 use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use super::error::KafkaError;
-use super::properties::Properties;
+use super::live_properties::LiveProperties;
 use crate::catalog::{Bounds, Catalog, Isolation, only};
 use crate::topic_settings::TopicSettings;
 use turns::Turns;
@@ -98,20 +98,20 @@ pub enum LogError {
 
 impl LogReader {
     /// Starts the client, which connects at the first read.
-    pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        Self::start_with(properties, link, MEMORY)
+    pub fn start(properties: impl Into<LiveProperties>, link: &str) -> Result<Self, KafkaError> {
+        Self::start_with(properties.into(), link, MEMORY)
     }
 
     /// Starts a client that reads little at a time, which delays none of the other.
-    pub fn start_small(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        Self::start_with(properties, link, SMALL_MEMORY)
+    pub fn start_small(properties: impl Into<LiveProperties>, link: &str) -> Result<Self, KafkaError> {
+        Self::start_with(properties.into(), link, SMALL_MEMORY)
     }
 
-    fn start_with(properties: &Properties, link: &str, memory: ConsumerMemory) -> Result<Self, KafkaError> {
+    fn start_with(properties: LiveProperties, link: &str, memory: ConsumerMemory) -> Result<Self, KafkaError> {
         // An empty fetch shows the end, so brokers must answer it soon.
         let config = ConsumerConfig { link, memory, fetch_wait: Duration::from_millis(10) };
         let consumer = Consumer::start(properties, &config)?;
-        let catalog = KafkaCatalog::over(consumer.client());
+        let catalog = KafkaCatalog::over(&consumer);
         Ok(Self { consumer, catalog, turns: Arc::default() })
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
-use kafka::{KafkaError, Properties};
+use kafka::{KafkaError, LiveProperties};
 use quinn::Endpoint;
 use service::live::Live;
 use service::lock::Lock;
@@ -64,13 +64,14 @@ pub enum StopReason {
 
 impl Parts<KafkaTarget> {
     /// Makes the clients of the configured target cluster.
-    pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
+    pub fn kafka(config: &Config, properties: impl Into<LiveProperties>) -> Result<Self, KafkaError> {
+        let properties = properties.into();
         let target = KafkaTargetConfig {
             transaction_timeout: config.target.transaction_timeout,
             ..KafkaTargetConfig::default()
         };
-        let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
-        let target = KafkaTarget::new(properties.clone(), target, catalog.clone(), &config.instance);
+        let catalog = Arc::new(KafkaCatalog::start(&properties, &config.instance)?);
+        let target = KafkaTarget::new(&properties, target, catalog.clone(), &config.instance);
         Ok(Self { target, catalog })
     }
 }

@@ -15,6 +15,7 @@ use ::kafka::KafkaError;
 use ::kafka::catalog::Bounds;
 use ::kafka::log::{FirstSince, Seen};
 use bytes::Bytes;
+use service::bell::Bell;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::partition::Partition;
@@ -31,6 +32,14 @@ pub trait Target: Send + Sync + 'static {
     fn writer(&self) -> Result<Self::Writer, KafkaError>;
     /// Returns access to the state partitions of lanes, apart from every writer.
     fn states(&self) -> Result<Self::States, KafkaError>;
+    /// Returns the number of times that the credentials of the clients have changed.
+    fn generation(&self) -> u64 {
+        0
+    }
+    /// Wakes the thread that waits for `bell` whenever that number grows.
+    fn ring_when_changed(&self, bell: &Bell) {
+        let _ = bell;
+    }
 }
 
 /// A partition of a target topic; [`Partition`] alone is one of the source.
@@ -194,6 +203,10 @@ pub trait LaneTarget: Send {
 pub trait TargetWriter: Send {
     /// Makes a new producer with this id and initialises it, as [`LaneTarget::fence`] describes.
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
+    /// Returns whether the target's credentials have changed since the producer was made.
+    fn is_outdated(&self) -> bool {
+        false
+    }
     fn begin(&mut self) -> Result<(), TargetError>;
     /// Appends one record; see [`LaneTarget::produce`].
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;

@@ -139,6 +139,8 @@ pub(crate) struct Writers<T: Target> {
 impl<T: Target> Writers<T> {
     /// Starts the threads. Producers are initialised with the first lane of each. It needs the runtime of the process.
     pub(crate) fn start(target: T, config: WriterConfig) -> Result<Self, KafkaError> {
+        let target = Arc::new(target);
+        let generation = target.generation();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bulk = (cores / CORES_PER_WRITER).clamp(1, BULK_WRITERS_MAX);
         let home = |place, name: &str| {
@@ -159,9 +161,12 @@ impl<T: Target> Writers<T> {
         });
         let mut threads = Vec::new();
         for (ticket, home) in homes.all().enumerate() {
+            target.ring_when_changed(&home.bell);
             let thread = WriterThread {
                 home: Arc::clone(home),
                 homes: Arc::clone(&homes),
+                target: Arc::clone(&target),
+                generation,
                 runtime: Handle::current(),
                 pace: Arc::clone(&config.pace),
                 ticket: ticket as u64,
@@ -174,7 +179,7 @@ impl<T: Target> Writers<T> {
             threads.push(spawned.map_err(|error| KafkaError::misused("start of a writer", error.to_string()))?);
         }
         let opening = Blocking::new(OPENING_MAX);
-        Ok(Self { target: Arc::new(target), config, opening, homes, threads: Lock::new(threads) })
+        Ok(Self { target, config, opening, homes, threads: Lock::new(threads) })
     }
 
     /// Makes the share of a link.

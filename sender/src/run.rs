@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
-use kafka::{KafkaError, Properties};
+use kafka::{KafkaError, LiveProperties};
 use service::config::list_of;
 use service::credentials::board::BOARD;
 use service::live::Live;
@@ -64,10 +64,11 @@ pub struct Dependencies<S> {
 impl Dependencies<KafkaSource> {
     /// Connects to a real Kafka cluster. A quarter of the memory may be prefetched.
     /// Error: a property that librdkafka does not know or accept.
-    pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
+    pub fn kafka(config: &Config, properties: impl Into<LiveProperties>) -> Result<Self, KafkaError> {
+        let properties = properties.into();
         Ok(Self {
-            source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,
-            catalog: Arc::new(KafkaCatalog::start(properties, &config.link)?),
+            source: KafkaSource::start(&properties, &config.link, derived::prefetch(config))?,
+            catalog: Arc::new(KafkaCatalog::start(&properties, &config.link)?),
             sockets: Arc::new(SystemSockets),
             states: Arc::new(KafkaStateLog::new(properties, &config.link)),
             promoted: None,

@@ -107,11 +107,11 @@ const OF_PROCESS: &[Metric<()>] = crate::metrics! {
         "1 if `GET /ready` answers 200, else 0";
     Gauges "causeway_certificate_expiry_timestamp_seconds" by "certificate",
         |()| BOARD.expiries(),
-        "When a certificate in use expires, in seconds since 1970: own, chain (between it and an authority), ca (the last authority), peer (the first of those with a session), and of the Kafka clients, where they are PEM files: kafka, kafka-chain, kafka-ca";
+        "When a certificate in use expires, in seconds since 1970: own, chain (between it and an authority), ca (the last authority), peer; Kafka's, if PEM: kafka, kafka-chain, kafka-ca";
     Counters "causeway_credentials_renewed" by "files", |()| BOARD.renewals(),
-        "Changed files that were taken up without a restart: tls, admin (the token) or kafka";
+        "Changed files taken up: tls, admin or kafka";
     Gauges "causeway_credentials_unusable" by "files", |()| BOARD.unusable(),
-        "1 if these files changed and cannot be used, so that their former contents stay in use, else 0";
+        "1 if these changed files cannot be used, else 0";
 };
 
 /// Makes a registry with the metrics of every process: its version and its reloads.

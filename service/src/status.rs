@@ -37,12 +37,11 @@ pub struct HaltedPartition {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CertificateStatus {
-    /// Certificate: `own`, `chain` (between it and an authority), `ca` (the last authority), `peer` (of a session), and of the
-    /// Kafka clients `kafka`, `kafka-chain`, `kafka-ca`.
+    /// Name of the certificate, as in the metric of its expiry.
     pub certificate: String,
-    /// Link of the session; `null` for others than `peer`.
+    /// Link of a `peer`.
     pub link: Option<String>,
-    /// Serial number of the certificate.
+    /// Its serial number.
     pub serial: String,
     /// End of its validity.
     pub expires: String,

@@ -11,6 +11,7 @@ mod carried_topics;
 mod classes;
 mod commands;
 mod cost;
+mod credentials;
 mod damaged_batches;
 mod deleted_keys;
 mod delivery;

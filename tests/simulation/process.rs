@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Process {
     pub(crate) dies_in: Option<u64>,
     pub(crate) dead: bool,
+    /// Number of times that its credentials for the target have changed.
+    pub(crate) credentials: u64,
     /// Calls per thousand that fail.
     pub(crate) failing: u64,
     pub(crate) calls: u64,

@@ -314,6 +314,10 @@ impl ReceiverEnd {
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
         self.deliver_lane_messages();
+        if self.scenario.turning > 0 && self.dice.chance(self.scenario.turning) {
+            self.clients.change_credentials();
+            self.writers.iter().for_each(|writer| writer.renew());
+        }
         let mut opened = false;
         let mut due = Vec::new();
         for index in 0..self.lanes.len() {

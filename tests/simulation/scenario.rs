@@ -52,6 +52,8 @@ pub(crate) struct Scenario {
     /// Sessions per thousand that begin with new lanes in place of those that still work, as if the link was removed and
     /// added again.
     pub(crate) renewing: u64,
+    /// Rounds per thousand before which the credentials for the target change.
+    pub(crate) turning: u64,
     /// Lanes per thousand and round that go to another writer.
     pub(crate) homing: u64,
     /// Rounds of a receiver's lanes per thousand that may pause within a call.
@@ -111,6 +113,7 @@ impl Scenario {
             others: (0..others).map(span).collect(),
             twins: dice.chance(300),
             renewing: [0, 0, 300][dice.below(3) as usize],
+            turning: 0,
             homing: [0, 0, 5, 30][dice.below(4) as usize],
             pausing: [0, 20, 100][dice.below(3) as usize],
             troubling: [0, 0, 5, 20][dice.below(4) as usize],
@@ -128,6 +131,7 @@ impl Scenario {
             bug: None,
         };
         // Drawn from no dice: the runs of earlier seeds stay what they were.
+        let drawn = Self { turning: if steps % 4 == 3 { 50 } else { 0 }, ..drawn };
         match steps % 5 {
             0 | 1 => Self {
                 codec: Codec::Shape(1),

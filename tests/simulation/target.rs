@@ -45,6 +45,8 @@ pub(crate) struct SimWriter {
     /// Id of the present producer.
     transactional_id: String,
     producer: Option<Instance>,
+    /// Number of the credentials that the producer was made with.
+    credentials: u64,
     begun: bool,
     /// Entries of the present transaction were appended, and some of them have no report.
     appended: bool,
@@ -77,6 +79,15 @@ const LATE: u64 = 5;
 impl SimTarget {
     pub(crate) fn new(cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
         Self { cluster, process, dice }
+    }
+
+    fn credentials(&self) -> u64 {
+        self.process.lock().unwrap().credentials
+    }
+
+    /// Has producers made again between two transactions.
+    pub(crate) fn change_credentials(&self) {
+        self.process.lock().unwrap().credentials += 1;
     }
 
     fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {
@@ -176,6 +187,7 @@ impl Target for SimTarget {
             clients: self.clone(),
             transactional_id: String::new(),
             producer: None,
+            credentials: 0,
             begun: false,
             appended: false,
             unreported: false,
@@ -262,9 +274,14 @@ impl SimWriter {
 impl TargetWriter for SimWriter {
     fn fence(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
         self.discard();
+        self.credentials = self.clients.credentials();
         self.producer = Some(self.clients.initialise(writer)?);
         self.transactional_id = writer.as_str().to_owned();
         Ok(())
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.producer.is_some() && self.credentials < self.clients.credentials()
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {

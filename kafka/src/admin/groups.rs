@@ -14,8 +14,9 @@ use crate::catalog::Answers;
 use crate::client::{Client, Event, Kind, coded, reason_of};
 use crate::error::{KafkaError, known};
 use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset, GroupSummary};
+use crate::live_properties::{LiveProperties, retire};
 use crate::partitions::PartitionList;
-use crate::properties::{Properties, READER_TIMEOUT};
+use crate::properties::READER_TIMEOUT;
 use crate::text::{bytes, c_string, lossy};
 use service::lock::Lock;
 
@@ -33,20 +34,22 @@ const IN_FLIGHT: usize = 64;
 /// an error is replaced.
 #[derive(Debug)]
 pub(super) struct GroupClient {
-    properties: Properties,
+    properties: LiveProperties,
     name: String,
-    client: Lock<Option<Arc<Client>>>,
+    /// Client, with the generation of its properties.
+    client: Lock<Option<(u64, Arc<Client>)>>,
 }
 
 impl GroupClient {
     /// Makes a client that starts with its first call.
-    pub(super) fn new(properties: &Properties, name: &str) -> Self {
+    pub(super) fn new(properties: &LiveProperties, name: &str) -> Self {
         Self { properties: properties.clone(), name: name.to_owned(), client: Lock::default() }
     }
 
     fn client(&self) -> Result<Arc<Client>, KafkaError> {
+        let generation = self.properties.generation();
         let mut client = self.client.lock();
-        if let Some(client) = &*client {
+        if let Some((_, client)) = client.as_ref().filter(|(of, _)| *of >= generation) {
             return Ok(Arc::clone(client));
         }
         let fixed = [
@@ -54,8 +57,13 @@ impl GroupClient {
             ("enable.auto.commit", "false".to_owned()),
             ("enable.auto.offset.store", "false".to_owned()),
         ];
-        let settings = self.properties.settings(&self.name, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &fixed);
-        Ok(Arc::clone(client.insert(Client::start(Kind::Consumer, &settings, 0)?)))
+        let properties = self.properties.now();
+        let settings = properties.settings(&self.name, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &fixed);
+        let started = Client::start(Kind::Consumer, &settings, 0)?;
+        if let Some(former) = client.replace((generation, Arc::clone(&started))) {
+            retire(former);
+        }
+        Ok(started)
     }
 
     /// Reads the committed offsets of groups.

@@ -59,18 +59,13 @@ pub(super) struct Instance {
 pub(super) struct Seat(Arc<Instance>);
 
 impl Instances {
-    pub(super) fn start(first: &Settings, further: Settings) -> Result<Self, KafkaError> {
-        let fetched = FetchedBytes::default();
+    pub(super) fn start(first: &Settings, further: Settings, fetched: FetchedBytes) -> Result<Self, KafkaError> {
         let first = Arc::new(Instance::start(first, &fetched)?);
         Ok(Self { first, further: Lock::new(Vec::new()), further_settings: further, fetched })
     }
 
     pub(super) fn first(&self) -> &Arc<Instance> {
         &self.first
-    }
-
-    pub(super) fn fetched(&self) -> FetchedBytes {
-        self.fetched.clone()
     }
 
     /// Takes a place for a partition. Starts another instance if all are full.
@@ -128,7 +123,7 @@ mod tests {
     fn instances() -> Instances {
         let settings = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "seats")];
         let settings: Settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Instances::start(&settings, settings.clone()).unwrap()
+        Instances::start(&settings, settings.clone(), FetchedBytes::default()).unwrap()
     }
 
     fn seats(instances: &Instances, count: usize, is_late: bool) -> Vec<Seat> {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use rdkafka_sys as sys;
 use service::bell::Bell;
@@ -17,6 +17,7 @@ use super::message::{Message, Origin, Verdict};
 use crate::client::{Client, Queue, Topic, check};
 use crate::error::KafkaError;
 use crate::error_callback::{self, MissingPartition};
+use crate::live_properties::{Follower, Renewing, retire};
 use crate::partitions::PartitionList;
 use crate::text::c_string;
 
@@ -41,7 +42,10 @@ pub struct LaneQueue {
     queue: Queue,
     /// State of the callback. Not a `Box`, which must be the only way to its memory.
     waker: Arc<Waker>,
-    consumer: Arc<Instances>,
+    instances: Arc<Instances>,
+    /// Generation of the properties that the instances were made of.
+    generation: u64,
+    consumer: Arc<Renewing<Instances>>,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,8 @@ struct Partition {
     _topic: Arc<Topic>,
     /// The lowest offset that may still arrive; a lower one would be a duplicate.
     next: i64,
+    /// The way to continue in other instances: from behind the last event, and with the epoch of its leader.
+    resume: Start,
     flow: Flow,
 }
 
@@ -84,20 +90,31 @@ struct Waker {
     bell: Bell,
 }
 
+impl Follower for Waker {
+    /// Has the lane look for other instances, even if no record arrives any more.
+    fn handle_change(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
 /// Called by librdkafka, with the queue locked, each time the queue stops being empty. The woken thread must therefore
 /// read until the queue is empty again.
 extern "C" fn on_wake(_rk: *mut sys::rd_kafka_t, waker: *mut c_void) {
     // SAFETY: the lane owns the waker until it has removed the callback. It is removed under the queue's lock, which is
     // held here.
     let waker = unsafe { &*waker.cast::<Waker>() };
-    waker.woken.store(true, Ordering::Release);
-    waker.bell.ring();
+    waker.handle_change();
 }
 
 impl LaneQueue {
-    pub(super) fn new(consumer: Arc<Instances>, bell: Bell) -> Self {
-        let queue = Queue::private(&consumer.first().client);
+    pub(super) fn new(consumer: Arc<Renewing<Instances>>, bell: Bell) -> Self {
         let waker = Arc::new(Waker { woken: AtomicBool::new(true), bell });
+        // Before the instances are taken, so that no change is missed.
+        let follower: Weak<Waker> = Arc::downgrade(&waker);
+        consumer.properties().follow(follower);
+        let (generation, instances) = consumer.numbered();
+        let queue = Queue::private(&instances.first().client);
         // SAFETY: the queue is live. The waker is ours until `Drop` has removed the callback.
         unsafe {
             let opaque = Arc::as_ptr(&waker).cast_mut().cast();
@@ -113,6 +130,8 @@ impl LaneQueue {
             headers: HeaderBlock::default(),
             queue,
             waker,
+            instances,
+            generation,
             consumer,
         }
     }
@@ -121,12 +140,15 @@ impl LaneQueue {
     /// A slot or partition that is already assigned, or an invalid topic name, is an error, and nothing is assigned then.
     pub fn assign(&mut self, starts: &[Start]) -> Result<(), KafkaError> {
         const DOING: &str = "assignment of partitions";
+        if self.is_outdated() && self.partitions.is_empty() {
+            self.renew();
+        }
         let mut lists = ByInstance::default();
         let mut topics: HashMap<(*const Client, &str), Arc<Topic>> = HashMap::new();
         let mut added: Vec<(Origin, Partition)> = Vec::with_capacity(starts.len());
         for start in starts {
             let name = c_string(&start.topic)?;
-            let seat = self.consumer.seat(start.is_late)?;
+            let seat = self.instances.seat(start.is_late)?;
             let key = (Arc::as_ptr(seat.client()), &*start.topic);
             let topic = match topics.get(&key) {
                 Some(topic) => topic.clone(),
@@ -144,8 +166,16 @@ impl LaneQueue {
                 return Err(KafkaError::misused(DOING, reason));
             }
             lists.of(seat.client()).add(&name, start.partition, Some(start.position.0), start.leader_epoch);
-            let next = start.position.0;
-            added.push((origin, Partition { slot: start.slot, seat, name, _topic: topic, next, flow: Flow::Open }));
+            let partition = Partition {
+                slot: start.slot,
+                seat,
+                name,
+                _topic: topic,
+                next: start.position.0,
+                resume: start.clone(),
+                flow: Flow::Open,
+            };
+            added.push((origin, partition));
         }
         // Forwarded before the assignment, or else its first records would go to the instance's own queue.
         self.forward(&added)?;
@@ -235,6 +265,30 @@ impl LaneQueue {
         }
     }
 
+    /// Returns whether the consumer has other instances now, and nothing that these have delivered is still to be shown.
+    fn is_outdated(&self) -> bool {
+        let is_shown = self.head.is_none() && self.batch.is_empty() && self.faults.is_empty();
+        is_shown && self.generation < self.consumer.properties().generation()
+    }
+
+    /// Continues with the consumer's present instances, behind what was shown. What the former ones have fetched is
+    /// fetched again.
+    fn renew(&mut self) {
+        let mut renewed = Self::new(Arc::clone(&self.consumer), self.waker.bell.clone());
+        if renewed.generation == self.generation {
+            return;
+        }
+        let open = self.partitions.values().filter(|partition| partition.flow == Flow::Open);
+        let starts: Vec<Start> = open.map(|partition| partition.resume.clone()).collect();
+        match renewed.assign(&starts) {
+            Ok(()) => retire(std::mem::replace(self, renewed)),
+            Err(error) => {
+                tracing::error!(%error, "cannot read with the changed credentials; continuing with the former");
+                self.generation = renewed.generation;
+            }
+        }
+    }
+
     /// Makes the first message the head, or drops it if it needs no event.
     fn judge(&mut self) {
         let Some(message) = self.batch.front() else { return };
@@ -252,6 +306,9 @@ impl LaneQueue {
 
     /// Takes up to one batch from the queue; returns whether there was anything.
     fn take_batch(&mut self) -> bool {
+        if self.is_outdated() {
+            self.renew();
+        }
         if !self.waker.woken.swap(false, Ordering::AcqRel) {
             return false;
         }
@@ -348,12 +405,18 @@ impl Partition {
             }
             Verdict::Record => {
                 self.next = offset + 1;
+                self.resume.position = Position(self.next);
+                self.resume.leader_epoch = message.leader_epoch();
                 Some(match message.headers(headers) {
                     Ok(()) => Head::Record(self.slot, message.leader_epoch()),
                     Err(fault) => Head::Fault(self.slot, fault),
                 })
             }
-            Verdict::End => Some(Head::End(self.slot, Position(offset))),
+            Verdict::End => {
+                // Behind markers of transactions, which may be deleted.
+                self.resume.position = self.resume.position.max(Position(offset));
+                Some(Head::End(self.slot, Position(offset)))
+            }
             Verdict::Fault(fault) => Some(Head::Fault(self.slot, fault)),
             Verdict::Temporary => {
                 tracing::debug!(partition = message.origin().1, topic = ?self.name, "temporary error: {}", message.reason());

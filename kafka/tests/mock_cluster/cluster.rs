@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use kafka::producer::{Appended, InFlight, Offsets, ProduceError, Producer, ProducerConfig};
-use kafka::{KafkaError, Properties};
+use kafka::{KafkaError, LiveProperties, Properties};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use service::bell::Bell;
@@ -36,9 +36,13 @@ impl Cluster {
     }
 
     pub(crate) fn consumer(&self) -> Consumer {
+        Self::consumer_of(&LiveProperties::from(&self.properties))
+    }
+
+    pub(crate) fn consumer_of(properties: &LiveProperties) -> Consumer {
         let memory = ConsumerMemory { bytes: 64 << 20, lanes: 4 };
         let config = ConsumerConfig { link: "test", memory, fetch_wait: Duration::from_millis(10) };
-        Consumer::start(&self.properties, &config).expect("consumer")
+        Consumer::start(properties, &config).expect("consumer")
     }
 
     pub(crate) fn producer(&self) -> Producer {

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use kafka::LiveProperties;
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
 use kafka::consumer::{Fault, LaneEvent};
 use wire::ids::Slot;
 
@@ -219,4 +222,35 @@ fn a_lane_may_outlive_its_consumer_handle() {
     assert!(matches!(reader.next(), Seen::Record { offset: 0, .. }));
     // With a batch taken, more queued and the partition assigned.
     drop(reader);
+}
+
+#[test]
+fn a_lane_continues_in_new_instances_behind_what_was_shown() {
+    let [former, present] = [(); 2].map(|()| Cluster::with_topic("t", 2));
+    for cluster in [&former, &present] {
+        cluster.write("t", 0, values(2_000));
+        cluster.write("t", 1, values(5));
+    }
+    let properties = LiveProperties::from(&former.properties);
+    let consumer = Cluster::consumer_of(&properties);
+    let catalog = KafkaCatalog::start(&properties, "test").unwrap();
+    let mut reader = Reader::of(&consumer);
+    reader.lane.assign(&[start(7, "t", 0, 0), start(8, "t", 1, 3)]).unwrap();
+    let mut seen: Vec<_> = (0..700).map(|_| reader.next()).collect();
+    assert!(reader.lane.peek().is_some(), "one is shown and not taken");
+    let known = catalog.cluster_id().unwrap();
+
+    properties.replace(present.properties.clone());
+    assert_ne!(catalog.cluster_id().unwrap(), known, "calls go to the other cluster");
+    // Only the other cluster has these.
+    present.write("t", 0, values(3));
+    seen.extend(reader.until_end(7, 2_003));
+    // An idle lane is woken.
+    properties.replace(former.properties.clone());
+    former.write("t", 0, values(3));
+    former.write("t", 1, values(1));
+    seen.extend(reader.until_end(8, 6));
+    let (first, second): (Vec<_>, Vec<_>) = seen.into_iter().partition(|event| event.slot() == 7);
+    assert_eq!(offsets(&first), (0..2_003).collect::<Vec<_>>());
+    assert_eq!(offsets(&second), [3, 4, 5]);
 }

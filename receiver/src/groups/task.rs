@@ -282,7 +282,7 @@ impl Carrier {
     }
 
     async fn open_store(&mut self) -> Result<(), TargetError> {
-        if self.store.is_some() {
+        if self.store.as_ref().is_some_and(|store| !store.is_outdated()) {
             return Ok(());
         }
         let settings = self.link.settings();

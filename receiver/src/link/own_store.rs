@@ -25,6 +25,10 @@ const CONFIGS: &[(&str, &str)] = &[
 
 /// Open store of one topic.
 pub(crate) trait OwnStore: Send {
+    /// Returns whether the target's credentials have changed since the store was opened, so that it should be opened again.
+    fn is_outdated(&self) -> bool {
+        false
+    }
     /// Stores entries. Error: the store must be opened again.
     fn write(&mut self, entries: &[StateEntry]) -> Result<(), TargetError>;
 }
@@ -69,6 +73,10 @@ impl<W: TargetWriter> WriterStore<W> {
 }
 
 impl<W: TargetWriter> OwnStore for WriterStore<W> {
+    fn is_outdated(&self) -> bool {
+        self.writer.is_outdated()
+    }
+
     fn write(&mut self, entries: &[StateEntry]) -> Result<(), TargetError> {
         self.commit(entries).map(drop)
     }

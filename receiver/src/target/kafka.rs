@@ -1,14 +1,15 @@
 //! The target as a real Kafka cluster.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka::catalog::{Bounds, Catalog};
 use kafka::log::{FirstSince, LogError, LogReader, OffsetEntry, Seen, TimedEntry};
 use kafka::producer::{InFlight, ProduceError, Producer, ProducerConfig};
-use kafka::{KafkaError, KafkaFault, Properties, Refusal};
+use kafka::{Follower, KafkaError, KafkaFault, LiveProperties, Refusal};
+use service::bell::Bell;
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset, Position};
@@ -47,6 +48,18 @@ pub struct KafkaTarget {
     /// Reader of state partitions. All lanes share its connections. It is started with the first of them.
     log: Lock<Option<LogReader>>,
     records: Arc<RecordReader>,
+    /// Bells that ring when the credentials have changed.
+    bells: Lock<Vec<Arc<CredentialBell>>>,
+}
+
+/// Bell of a thread that has new clients made when the credentials change.
+#[derive(Debug)]
+struct CredentialBell(Bell);
+
+impl Follower for CredentialBell {
+    fn handle_change(&self) {
+        self.0.ring();
+    }
 }
 
 /// Reader of data partitions, which is started with the first reading.
@@ -66,7 +79,7 @@ impl RecordReader {
 /// Dependencies that writers and readers share.
 #[derive(Clone)]
 struct Clients {
-    properties: Arc<Properties>,
+    properties: LiveProperties,
     /// Answers what the producers cannot tell: which partitions can be written.
     catalog: Arc<dyn Catalog>,
     /// Name of this process in the brokers' logs and quotas.
@@ -75,9 +88,14 @@ struct Clients {
 
 impl KafkaTarget {
     /// Makes a target for the process `name`; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>, name: &str) -> Self {
-        let clients = Clients { properties: Arc::new(properties), catalog, name: name.into() };
-        Self { clients, config, log: Lock::default(), records: Arc::default() }
+    pub fn new(
+        properties: impl Into<LiveProperties>,
+        config: KafkaTargetConfig,
+        catalog: Arc<dyn Catalog>,
+        name: &str,
+    ) -> Self {
+        let clients = Clients { properties: properties.into(), catalog, name: name.into() };
+        Self { clients, config, log: Lock::default(), records: Arc::default(), bells: Lock::default() }
     }
 
     fn log(&self) -> Result<LogReader, KafkaError> {
@@ -101,6 +119,7 @@ impl Target for KafkaTarget {
             states: HashSet::new(),
             zstd_topics: BTreeSet::new(),
             in_flight: InFlight::default(),
+            generation: 0,
             producer: None,
         })
     }
@@ -108,6 +127,17 @@ impl Target for KafkaTarget {
     fn states(&self) -> Result<KafkaStates, KafkaError> {
         let records = Arc::clone(&self.records);
         Ok(KafkaStates { clients: self.clients.clone(), config: self.config, log: self.log()?, records })
+    }
+
+    fn generation(&self) -> u64 {
+        self.clients.properties.generation()
+    }
+
+    fn ring_when_changed(&self, bell: &Bell) {
+        let bell = Arc::new(CredentialBell(bell.clone()));
+        let follower: Weak<CredentialBell> = Arc::downgrade(&bell);
+        self.bells.lock().push(bell);
+        self.clients.properties.follow(follower);
     }
 }
 
@@ -122,6 +152,8 @@ pub struct KafkaWriter {
     zstd_topics: BTreeSet<Arc<str>>,
     /// Limit on the bytes in flight that the last producer had.
     in_flight: InFlight,
+    /// Generation of the credentials that the producer was made with.
+    generation: u64,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -177,7 +209,8 @@ impl KafkaWriter {
             tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
             return Rejection { refusal: Refusal::Doubted, ..rejection };
         }
-        let codec = self.clients.properties.codec();
+        let properties = self.clients.properties.now();
+        let codec = properties.codec();
         let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
         let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
         let reason = format!(
@@ -228,8 +261,13 @@ impl TargetWriter for KafkaWriter {
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
         let config = self.config.producer(&self.clients.name, writer, &self.zstd_topics, self.in_flight);
-        self.producer = Some(Producer::fence(&self.clients.properties, &config, within)?);
+        self.generation = self.clients.properties.generation();
+        self.producer = Some(Producer::fence(&self.clients.properties.now(), &config, within)?);
         Ok(())
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.producer.is_some() && self.generation < self.clients.properties.generation()
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -350,7 +388,7 @@ impl StateAccess for KafkaStates {
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         let zstd_topics = BTreeSet::new();
         let config = self.config.producer(&self.clients.name, writer, &zstd_topics, InFlight::default());
-        Producer::fence(&self.clients.properties, &config, within)?;
+        Producer::fence(&self.clients.properties.now(), &config, within)?;
         Ok(())
     }
 

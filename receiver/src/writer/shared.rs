@@ -81,6 +81,16 @@ impl<W: TargetWriter> SharedWriter<W> {
         self.producer.lock().delay()
     }
 
+    /// Destroys the instance if it has outdated credentials, once its transaction is committed. The lane that writes next
+    /// initialises another, and each reads its custody again.
+    pub fn renew(&self) {
+        let _turn = self.turn();
+        let is_outdated = self.producer.lock().is_outdated();
+        if is_outdated {
+            self.destroy();
+        }
+    }
+
     fn turn(&self) -> Turn {
         Arc::clone(&self.turns).blocking_lock_owned()
     }

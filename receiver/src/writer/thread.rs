@@ -24,6 +24,9 @@ pub(crate) type Arrivals<T> = Mailbox<Box<LaneRunner<T>>>;
 pub(crate) struct WriterThread<T: Target> {
     pub(super) home: Arc<Home<T>>,
     pub(super) homes: Arc<Homes<T>>,
+    pub(super) target: Arc<T>,
+    /// Generation of the credentials that the writer has at least.
+    pub(super) generation: u64,
     pub(super) runtime: Handle,
     /// The receiver's common pace of transactions, and this writer's place in its queue.
     pub(super) pace: Arc<CommitPace>,
@@ -50,6 +53,11 @@ impl<T: Target> WriterThread<T> {
     /// Drives the lanes until the process ends and none is left.
     pub(crate) fn run(mut self) {
         loop {
+            let generation = self.target.generation();
+            if self.generation < generation {
+                self.generation = generation;
+                self.home.writer.renew();
+            }
             while let Some(runner) = self.home.arrivals.pop() {
                 self.lanes.push_back(runner);
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, LaneEvent, LaneQueue, Start};
-use kafka::{KafkaError, Properties};
+use kafka::{KafkaError, LiveProperties};
 use service::bell::Bell;
 use wire::ids::{LaneId, Slot};
 
@@ -19,7 +19,11 @@ pub struct KafkaSource(Consumer);
 impl KafkaSource {
     /// Starts the client, which connects when a lane is assigned partitions. All lanes together may prefetch `memory`.
     /// Error: a property that librdkafka does not know or accept.
-    pub fn start(properties: &Properties, link: &str, memory: ConsumerMemory) -> Result<Self, KafkaError> {
+    pub fn start(
+        properties: impl Into<LiveProperties>,
+        link: &str,
+        memory: ConsumerMemory,
+    ) -> Result<Self, KafkaError> {
         let config = ConsumerConfig { link, memory, fetch_wait: FETCH_WAIT };
         Consumer::start(properties, &config).map(Self)
     }

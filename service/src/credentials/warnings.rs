@@ -9,6 +9,8 @@ const DAYS: [i64; 4] = [0, 1, 7, 30];
 /// Days left from which on the status names it.
 const TROUBLE_DAYS: i64 = 7;
 const DAY: i64 = 86_400;
+/// Certificates that are remembered although they are not in use: a peer's is again with its next session.
+const REMEMBERED_MAX: usize = 1_000;
 /// Part of its life in which a certificate is renewed as usual, if something renews it: the last third. A warning that
 /// would come before it is left out, so that certificates of a day are not always about to expire.
 const RENEWED_IN: i64 = 3;
@@ -24,7 +26,9 @@ impl ExpiryWarnings {
     /// Returns the certificates to warn of at `now`, in seconds since 1970.
     pub fn due<'c>(&mut self, now: i64, certificates: &'c [(String, Validity)]) -> Vec<&'c (String, Validity)> {
         let key = |(name, validity): &(String, Validity)| (name.clone(), validity.serial.clone());
-        self.given.retain(|known, _| certificates.iter().any(|one| key(one) == *known));
+        if self.given.len() > REMEMBERED_MAX {
+            self.given.retain(|known, _| certificates.iter().any(|one| key(one) == *known));
+        }
         let is_due = |one: &&(String, Validity)| {
             let Some(days) = crossed(now, &one.1) else { return false };
             let given = self.given.entry(key(one)).or_insert(i64::MAX);
@@ -77,8 +81,11 @@ mod tests {
         let now = 9 * DAY;
         assert_eq!(warnings.due(now, &old).len(), 1);
         assert_eq!(warnings.due(now, &[certificate("b", 365)]).len(), 0);
-        assert_eq!(warnings.due(now, &[certificate("c", 10)]).len(), 1);
-        assert_eq!(warnings.given.len(), 1, "the others are forgotten");
+        assert_eq!(warnings.due(now, &old).len(), 0, "a session with it ended, and another began");
+        for serial in 0..2 * REMEMBERED_MAX {
+            assert_eq!(warnings.due(now, &[certificate(&serial.to_string(), 10)]).len(), 1);
+        }
+        assert!(warnings.given.len() <= REMEMBERED_MAX + 1, "the others are forgotten");
     }
 
     #[test]

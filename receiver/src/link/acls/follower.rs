@@ -92,7 +92,7 @@ impl Follower {
     }
 
     fn open_store(&mut self) -> Result<(), TargetError> {
-        if self.store.is_some() {
+        if self.store.as_ref().is_some_and(|store| !store.is_outdated()) {
             return Ok(());
         }
         let topic = ledger::topic(&self.settings.name);

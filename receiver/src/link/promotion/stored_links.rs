@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Bounds, Catalog, Isolation, only};
-use kafka::{KafkaError, Properties};
+use kafka::{KafkaError, LiveProperties};
 use service::lock::Lock;
 use wire::ids::{Offset, Position, TopicId};
 use wire::origin;
@@ -37,10 +37,11 @@ pub type FirstRecords = BTreeMap<TargetPartition, Result<Offset, String>>;
 
 impl StoredLinks {
     /// Makes the clients of the cluster of `properties`. Error: a property that librdkafka does not know or accept.
-    pub fn new(properties: &Properties, client: &str) -> Result<Self, KafkaError> {
-        let catalog: Arc<dyn Catalog> = Arc::new(KafkaCatalog::start(properties, client)?);
+    pub fn new(properties: impl Into<LiveProperties>, client: &str) -> Result<Self, KafkaError> {
+        let properties = properties.into();
+        let catalog: Arc<dyn Catalog> = Arc::new(KafkaCatalog::start(&properties, client)?);
         let config = KafkaTargetConfig::default();
-        let target = Arc::new(KafkaTarget::new(properties.clone(), config, Arc::clone(&catalog), client));
+        let target = Arc::new(KafkaTarget::new(&properties, config, Arc::clone(&catalog), client));
         let translator = Arc::new(Translator::new(Arc::<KafkaTarget>::clone(&target)));
         Ok(Self { catalog, target, translator, promoted: Lock::default() })
     }

@@ -10,6 +10,8 @@ struct Counting(Arc<Lock<Counts>>);
 struct Counts {
     /// Initialisations fail.
     hangs: bool,
+    /// Instances have outdated credentials.
+    outdated: bool,
     fences: u32,
     begins: u32,
     commits: u32,
@@ -54,6 +56,10 @@ impl TargetWriter for CountingWriter {
         let mut counts = self.counts.0.lock();
         counts.fences += 1;
         if counts.hangs { Err(failed_for_another(writer)) } else { Ok(()) }
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.counts.0.lock().outdated
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -110,6 +116,29 @@ fn lanes_share_one_instance_and_one_transaction() {
     group.commit().unwrap();
     let Counts { fences, begins, commits, .. } = *target.0.lock();
     assert_eq!((fences, begins, commits), (1, 1, 1));
+}
+
+#[test]
+fn changed_credentials_end_an_instance_between_two_transactions() {
+    let target = Counting::default();
+    let (writer, [mut writes, idles]) = lanes(&target);
+    writer.renew();
+    assert!(writes.is_granted() && idles.is_granted(), "nothing has changed");
+    target.0.lock().outdated = true;
+    let group = writer.group();
+    writes.begin().unwrap();
+    writes.write_state(b"k", None).unwrap();
+    let renewing = Arc::clone(&writer);
+    let renews = std::thread::spawn(move || renewing.renew());
+    writes.drain().unwrap();
+    group.commit().unwrap();
+    writes.end_part();
+    assert!(writes.is_granted(), "the turn has not ended");
+    drop(group);
+    renews.join().unwrap();
+    assert!(!writes.is_granted() && !idles.is_granted(), "each lane reads its custody again");
+    let Counts { fences, commits, discards, .. } = *target.0.lock();
+    assert_eq!((fences, commits, discards), (1, 1, 1));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicSummary};
 use kafka::consumer::Fault;
 use kafka::log::{LogError, LogReader, OffsetEntry};
-use kafka::{KafkaError, KafkaFault, Properties};
+use kafka::{KafkaError, KafkaFault, LiveProperties};
 use wire::ids::{Offset, Position, TopicId};
 use wire::origin::{self, StoredError};
 use wire::partition::Partition;
@@ -22,15 +22,15 @@ pub trait StateLog: Send + Sync {
 
 /// State topics of a Kafka cluster. The first read starts the client.
 pub struct KafkaStateLog {
-    properties: Properties,
+    properties: LiveProperties,
     link: String,
     reader: OnceLock<LogReader>,
 }
 
 impl KafkaStateLog {
     /// Creates a reader that has not started its client.
-    pub fn new(properties: &Properties, link: &str) -> Self {
-        Self { properties: properties.clone(), link: link.to_owned(), reader: OnceLock::new() }
+    pub fn new(properties: impl Into<LiveProperties>, link: &str) -> Self {
+        Self { properties: properties.into(), link: link.to_owned(), reader: OnceLock::new() }
     }
 }
 
