@@ -82,6 +82,20 @@ Examples:
   causeway status --cost                        what each topic takes on the wire, and costs
   causeway status --topic orders                position, log, lag and state of each partition";
 
+const TOP: &str = "\
+Shows on a terminal what the page of the admin port shows in a browser, asked every second: is it
+keeping up, what limits it, what is wrong and which command lifts it, the way of a record, curves,
+topics, classes and consumer groups. Without an address it shows the process that answers on
+127.0.0.1:7401 or 127.0.0.1:7402, the defaults of a sender and a receiver.
+
+The arrow keys, PgUp, PgDn, Home and End scroll; `q`, Esc and Ctrl-C leave. While the process does
+not answer, every value is unknown; the curves have a gap.
+
+Examples:
+  causeway top
+  causeway top --config sender.toml             address, token and CA from the file
+  causeway top --once http://10.0.0.7:7401      one screen as text, for a pipe or a ticket";
+
 const RESUME: &str = "\
 Resumes a halted partition, every halted partition of a topic, or all that are halted for a reason.
 Ask the sender that holds the link: it knows the log of the source. The receiver stores the new
@@ -243,6 +257,9 @@ pub(crate) enum Command {
     /// Show what a running sender or receiver is doing
     #[command(long_about = STATUS, after_long_help = exit::help_of("status"))]
     Status(Status),
+    /// Watch a running sender or receiver on this terminal
+    #[command(long_about = TOP, after_long_help = exit::help_of("top"))]
+    Top(Top),
     /// Resume a halted partition, a topic, or all that are halted for a reason
     #[command(long_about = RESUME, after_long_help = exit::help_of("resume"))]
     Resume(Resume),
@@ -358,6 +375,19 @@ pub(crate) struct Status {
     /// Ask again every 2 s, until interrupted: in place on a terminal, page after page elsewhere
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// Arguments of `causeway top`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Top {
+    /// Admin port, such as 127.0.0.1:7401, or its URL
+    #[arg(value_name = "ADDRESS", conflicts_with_all = ["admin", "config"])]
+    pub(crate) address: Option<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+    /// Print one screen as text and end
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Arguments of `causeway resume`.

@@ -18,9 +18,10 @@ const EXIT_CODES: [(u8, &str); 4] = [
 ];
 
 /// Meanings of 0, 1 and 2 for the commands that have their own words for them.
-const OF_COMMANDS: [(&str, &[&str]); 14] = [
+const OF_COMMANDS: [(&str, &[&str]); 15] = [
     ("check", &["every check passed", "a check failed", "the file cannot be used"]),
     ("status", &["a process answered", "none did"]),
+    ("top", &["you left it, or its one screen was printed", "no process answered", "standard output is no terminal"]),
     ("resume", &["the partition resumed", "it did not; the message says why"]),
     ("rate", &["it is in effect", "it was refused or there was no response", "invalid rate or time"]),
     ("bytes", &["the table was printed", "the file cannot be read", "invalid price, number or size"]),

@@ -75,14 +75,20 @@ pub(crate) struct Point {
 /// Samples of a process, the oldest first, and the records of each link of a receiver.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    samples: VecDeque<(Duration, Sample)>,
+    samples: VecDeque<(Duration, Option<Sample>)>,
     links: BTreeMap<String, VecDeque<(Duration, u64)>>,
 }
 
 impl History {
     /// Takes in a sample; `at` is the time since the process started.
     pub(crate) fn handle(&mut self, at: Duration, sample: Sample) {
-        push(&mut self.samples, (at, sample), SAMPLES_MAX);
+        push(&mut self.samples, (at, Some(sample)), SAMPLES_MAX);
+    }
+
+    /// Notes that nothing is known of this time: the curves get a gap, and the rates of links begin again.
+    pub(crate) fn handle_silence(&mut self, at: Duration) {
+        push(&mut self.samples, (at, None), SAMPLES_MAX);
+        self.links.clear();
     }
 
     /// Takes in the records of each link, and forgets links that are not there any more.
@@ -108,14 +114,18 @@ impl History {
         let Some((newest, _)) = self.samples.back() else { return Vec::new() };
         let age = |at: &Duration| (*newest - *at).as_secs_f64();
         let level = |of: fn(&Sample) -> Option<f64>| -> Vec<Point> {
-            self.samples.iter().map(|(at, sample)| Point { age: age(at), value: of(sample) }).collect()
+            self.samples
+                .iter()
+                .map(|(at, sample)| Point { age: age(at), value: sample.as_ref().and_then(of) })
+                .collect()
         };
         let rate = |of: fn(&Sample) -> u64| -> Vec<Point> {
             let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
             pairs
                 .map(|((from, before), (to, after))| {
                     // A process that restarted counts from 0 again.
-                    let grown = of(after).checked_sub(of(before));
+                    let both = before.as_ref().zip(after.as_ref());
+                    let grown = both.and_then(|(before, after)| of(after).checked_sub(of(before)));
                     Point { age: age(to), value: grown.and_then(|grown| per_second(grown, *to - *from)) }
                 })
                 .collect()
@@ -160,6 +170,27 @@ mod tests {
         let expected = [point(10.0, Some(4.0)), point(5.0, None), point(0.0, Some(0.0))];
         assert_eq!(history.points(Curve::Lag), expected);
         assert!(history.points(Curve::Queue).iter().all(|point| point.value.is_none()));
+    }
+
+    #[test]
+    fn silence_is_a_gap() {
+        let mut history = History::default();
+        let sample = Sample { lag: Some(7), ..Sample::default() };
+        for (step, is_silent) in [false, false, true, false, false].into_iter().enumerate() {
+            let at = INTERVAL * u32::try_from(step).unwrap();
+            if is_silent {
+                history.handle_silence(at);
+            } else {
+                history.handle(at, sample);
+                history.handle_links(at, vec![("a".into(), 1)]);
+            }
+        }
+        let values = |curve| history.points(curve).iter().map(|point| point.value).collect::<Vec<_>>();
+        assert_eq!(values(Curve::Lag), [Some(7.0), Some(7.0), None, Some(7.0), Some(7.0)]);
+        assert_eq!(values(Curve::Records), [Some(0.0), None, None, Some(0.0)]);
+        assert_eq!(history.link_rate("a"), Some(0.0));
+        history.handle_silence(INTERVAL * 5);
+        assert_eq!(history.link_rate("a"), None);
     }
 
     #[test]

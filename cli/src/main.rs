@@ -15,6 +15,7 @@ mod failback;
 mod failover;
 mod history;
 mod manual;
+mod overview;
 mod page;
 mod process;
 mod rate;
@@ -25,6 +26,7 @@ mod role;
 mod salvage;
 mod send;
 mod status;
+mod top;
 mod translate;
 
 use clap::Parser;
@@ -41,6 +43,8 @@ fn main() {
         // A link and the demo continue without a reader of their output, and `--watch` sees its end.
         Command::Send { .. } | Command::Receive { .. } | Command::Demo { .. } => {}
         Command::Status(status) if status.watch => {}
+        // On a terminal it restores the terminal at its end.
+        Command::Top(top) if !top.once => {}
         _ => netem::command::end_with_reader(),
     }
     let result = match command {
@@ -48,6 +52,7 @@ fn main() {
         Command::Receive { file } => process::run::<receiver::config::Config>(&file),
         Command::Check { file } => check::run(&file),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Rate(arguments) => rate::run(&arguments),
         Command::Adopt(arguments) => resume::adopt(arguments),

@@ -6,10 +6,8 @@ mod cost;
 mod file;
 mod halts;
 mod parts;
-mod place;
 mod receiver;
 mod sender;
-mod stations;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,8 +21,6 @@ use crate::answers::Answers;
 use crate::history::{History, INTERVAL, Sample};
 use crate::status::lifts::quoted;
 
-/// Rows of each table at most; the others are counted.
-const ROWS_MAX: usize = 50;
 /// Time for which all viewers get the same drawing. The status of thousands of partitions takes locks of the data path.
 const DRAWN_FOR: Duration = Duration::from_millis(500);
 

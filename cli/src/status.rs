@@ -21,9 +21,10 @@ use crate::exit::Failure;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const WATCH: Duration = Duration::from_secs(2);
 
+/// What a process says of itself.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
-enum Answer {
+pub(crate) enum Answer {
     Sender(Box<sender::Status>),
     Receiver(Box<receiver::status::Status>),
 }

@@ -4,21 +4,12 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use crate::history::{Curve, History, Point, SPAN};
+use crate::history::{History, Point, SPAN};
+use crate::overview::Chart;
 
 /// Size of a chart in its own units; the browser stretches it.
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 60.0;
-
-/// A curve with its title and unit.
-pub(super) struct Chart {
-    pub(super) curve: Curve,
-    pub(super) title: &'static str,
-    /// Shows a value with its unit.
-    pub(super) unit: fn(f64) -> String,
-    /// Sentence in place of a curve that this process never has.
-    pub(super) unknown: &'static str,
-}
 
 /// The section with all curves.
 pub(super) fn charts(history: &History, charts: &[Chart]) -> Markup {
@@ -75,6 +66,7 @@ fn path(points: &[Point], most: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Curve;
 
     #[test]
     fn a_curve_has_a_gap_where_nothing_is_known() {

@@ -3,7 +3,7 @@
 use maud::Markup;
 use sender::CostStatus;
 
-use super::parts::Table;
+use crate::overview::Table;
 use crate::status::cost::{head, rows, sentences};
 
 /// The section about cost: in money if there is a price, else in bytes.
@@ -11,7 +11,7 @@ pub(super) fn section(cost: &CostStatus) -> Markup {
     let note: Vec<_> =
         sentences(cost).into_iter().map(|(what, words)| format!("{}: {words}.", capital(what))).collect();
     let title = if cost.price_per_gb.is_some() { "Cost" } else { "Bytes by topic" };
-    Table { id: "cost", title, note: &note.join(" "), head: head(cost), rows: rows(cost), numbers: 1 }.shown()
+    Table { id: "cost", title, note: note.join(" "), head: head(cost), rows: rows(cost), numbers: 1 }.shown()
 }
 
 fn capital(words: &str) -> String {

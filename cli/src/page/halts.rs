@@ -2,12 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::ROWS_MAX;
-use super::parts::{more_than, plain};
-use crate::status::lifts::{HaltGroup, Halts, Lift};
-
-/// Partitions of a group whose detail is shown.
-const DETAILS_MAX: usize = 5;
+use super::parts::more_than;
+use crate::overview::{ROWS_MAX, plain};
+use crate::status::lifts::{DETAILS_MAX, HaltGroup, Halts, Lift};
 
 /// Sender that the commands are for.
 pub(super) struct For<'a> {
@@ -26,7 +23,7 @@ pub(super) fn needs_action(halts: Halts<'_>, sender: &For<'_>) -> Markup {
         @for group in groups.iter().take(ROWS_MAX) {
             // The script keeps an article in place by its id, so that a button stays with its command.
             article.halt id=(plain(&format!("halt-{}/{}/{}", sender.link, group.topic, group.reason))) {
-                h3 { (heading(group)) }
+                h3 { (plain(&group.heading())) }
                 p { (group.sentence()) }
                 ul {
                     @for halt in group.halts.iter().take(DETAILS_MAX) {
@@ -39,13 +36,6 @@ pub(super) fn needs_action(halts: Halts<'_>, sender: &For<'_>) -> Markup {
             }
         }
         (more_than(groups.len(), ROWS_MAX, "p"))
-    }
-}
-
-fn heading(group: &HaltGroup<'_>) -> String {
-    match *group.halts {
-        [halt] => plain(&format!("{}/{} halted, {}", group.topic, halt.partition, group.reason)),
-        _ => plain(&format!("{}: {} partitions halted, {}", group.topic, group.halts.len(), group.reason)),
     }
 }
 

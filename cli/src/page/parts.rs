@@ -1,38 +1,8 @@
-//! Parts that the pages of both roles are made of.
+//! How the page draws the parts of an overview.
 
 use maud::{Markup, html};
 
-use super::ROWS_MAX;
-
-/// How something is. The page says it in a word and in a colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    Good,
-    /// Not wrong, but somebody should look.
-    Look,
-    Wrong,
-    Unknown,
-}
-
-impl Level {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Look => "look",
-            Self::Wrong => "wrong",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The four answers, which one sees first.
-pub(super) struct Answer {
-    pub(super) level: Level,
-    pub(super) keeping_up: String,
-    pub(super) limited_by: String,
-    pub(super) problems: Vec<String>,
-    pub(super) actions: Vec<String>,
-}
+use crate::overview::{Answer, ROWS_MAX, Station, Table, percent, plain};
 
 impl Answer {
     pub(super) fn shown(&self) -> Markup {
@@ -53,11 +23,6 @@ impl Answer {
             }
         }
     }
-
-    /// Words for an answer without actions.
-    fn no_action(&self) -> &'static str {
-        if self.problems.is_empty() { "none needed" } else { "look up the problem in docs/troubleshoot.md" }
-    }
 }
 
 /// A line for each sentence, bounded, or `none`.
@@ -72,11 +37,6 @@ pub(super) fn lines(sentences: &[String], none: &str) -> Markup {
     }
 }
 
-/// A sentence without control characters: some words come from the other end, or from a broker.
-pub(super) fn plain(words: &str) -> String {
-    words.replace(char::is_control, " ")
-}
-
 /// The number of rows that are not shown.
 pub(super) fn more_than(all: usize, shown: usize, element: &str) -> Markup {
     let more = all.saturating_sub(shown);
@@ -86,16 +46,6 @@ pub(super) fn more_than(all: usize, shown: usize, element: &str) -> Markup {
             @if element == "li" { li.more { (words) } } @else { p.more { (words) } }
         }
     }
-}
-
-/// A station of the way from source to target.
-pub(super) struct Station {
-    pub(super) name: &'static str,
-    pub(super) level: Level,
-    pub(super) what: String,
-    pub(super) facts: Vec<(&'static str, String)>,
-    /// Used part of a limit, 0 to 1, with its name.
-    pub(super) used: Option<(&'static str, f64)>,
 }
 
 /// The link as a picture.
@@ -119,36 +69,12 @@ pub(super) fn way(stations: &[Station]) -> Markup {
     }
 }
 
-pub(super) fn millis(seconds: f64) -> String {
-    format!("{:.1} ms", seconds * 1e3)
-}
-
-pub(super) fn or_unknown(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "unknown".to_owned())
-}
-
-pub(super) fn percent(part: f64) -> String {
-    format!("{:.0} %", part * 100.0)
-}
-
-/// A table; columns from `numbers` on are aligned as numbers.
-pub(super) struct Table<'a> {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    /// A sentence below the title.
-    pub(super) note: &'a str,
-    pub(super) head: &'a [&'static str],
-    /// All rows, the most important first; those beyond the limit are counted.
-    pub(super) rows: Vec<Vec<String>>,
-    pub(super) numbers: usize,
-}
-
-impl Table<'_> {
+impl Table {
     pub(super) fn shown(&self) -> Markup {
         html! {
             section id=(self.id) aria-labelledby=(format!("{}-head", self.id)) {
                 h2 id=(format!("{}-head", self.id)) { (self.title) }
-                @if !self.note.is_empty() { p.note { (plain(self.note)) } }
+                @if !self.note.is_empty() { p.note { (plain(&self.note)) } }
                 @if !self.rows.is_empty() {
                     div.scroll role="region" tabindex="0" aria-labelledby=(format!("{}-head", self.id)) {
                         table {
@@ -180,14 +106,15 @@ impl Table<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overview::Level;
 
     #[test]
     fn a_long_table_is_cut_and_the_rest_counted() {
         let rows = (0..ROWS_MAX + 7).map(|n| vec![format!("topic-{n}"), n.to_string()]).collect();
-        let table = Table { id: "t", title: "Topics", note: "", head: &["topic", "lag"], rows, numbers: 1 };
+        let table = Table { id: "t", title: "Topics", note: String::new(), head: &["topic", "lag"], rows, numbers: 1 };
         let shown = table.shown().into_string();
         assert!(shown.contains("topic-49<") && !shown.contains("topic-50<") && shown.contains("and 7 more"), "{shown}");
-        let none = Table { id: "t", title: "Topics", note: "none yet", head: &[], rows: Vec::new(), numbers: 1 };
+        let none = Table { id: "t", title: "Topics", note: "none yet".into(), head: &[], rows: Vec::new(), numbers: 1 };
         assert!(!none.shown().into_string().contains("<table"));
     }
 
@@ -211,7 +138,7 @@ mod tests {
         let table = Table {
             id: "t",
             title: "T",
-            note: evil,
+            note: evil.into(),
             head: &["a"],
             rows: vec![vec![evil.into(), evil.into()]],
             numbers: 1,

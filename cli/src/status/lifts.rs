@@ -8,6 +8,8 @@ use wire::halt::{HaltReason, Skip};
 
 /// Partitions that a command names at most.
 const NAMED_MAX: usize = 50;
+/// Partitions of a group whose detail is shown.
+pub(crate) const DETAILS_MAX: usize = 5;
 
 /// Halts as a status lists them.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,14 @@ impl<'a> HaltGroup<'a> {
         groups.into_iter().map(group).collect()
     }
 
+    /// What is halted, and the reason.
+    pub(crate) fn heading(&self) -> String {
+        match *self.halts {
+            [halt] => format!("{}/{} halted, {}", self.topic, halt.partition, self.reason),
+            _ => format!("{}: {} partitions halted, {}", self.topic, self.halts.len(), self.reason),
+        }
+    }
+
     /// What the reason means, and what to do; a reason of a newer version has no sentence.
     pub(crate) fn sentence(&self) -> &'static str {
         HaltReason::of(self.reason).map_or("", HaltReason::sentence)
@@ -111,13 +121,18 @@ impl<'a> HaltGroup<'a> {
     }
 }
 
+/// What drops the positions of a topic that is deleted at the source.
+pub(crate) fn forget(topic: &str, options: &str) -> Lift {
+    Lift { when: "to drop its positions".to_owned(), command: command_line("forget", &[topic.to_owned()], options) }
+}
+
 /// A section of the manual's page about problems.
 pub(crate) fn manual(section: &str) -> String {
     format!("docs/troubleshoot.md#{section}")
 }
 
 /// A command with topics or partitions, for a shell. Behind `--` a name that begins with a dash is no option.
-pub(crate) fn command_line(words: &str, names: &[String], options: &str) -> String {
+fn command_line(words: &str, names: &[String], options: &str) -> String {
     let quoted: Vec<_> = names.iter().map(|name| quoted(name)).collect();
     let quoted = quoted.join(" ");
     match names.iter().any(|name| name.starts_with('-')) {

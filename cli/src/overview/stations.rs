@@ -1,10 +1,10 @@
-//! Stations of a sender's page, each with the colour of its own trouble.
+//! Stations of a sender, each with the colour of its own trouble.
 
 use sender::{State, Status};
 use service::format::{bytes, duration, grouped};
 
-use super::parts::{Level, Station, millis, or_unknown};
 use super::place::Place;
+use super::{Level, Station, millis, or_unknown};
 use crate::status::sentences::{backlog, credit, silence};
 
 fn partitions(count: usize) -> String {
@@ -21,7 +21,7 @@ pub(super) fn level(is_wrong: bool, is_known: bool) -> Level {
 }
 
 /// The way of a record, as a sender knows it.
-pub(super) fn stations(status: &Status) -> [Station; 5] {
+pub(crate) fn stations(status: &Status) -> [Station; 5] {
     let in_session = status.session_seconds.is_some();
     let halted = Place::Sender.halts(&status.halted);
     let sender = Station {
@@ -124,7 +124,7 @@ fn target(status: &Status) -> Station {
 
 /// A status of a sender in a session, with more fields or others.
 #[cfg(test)]
-pub(super) fn status(more: serde_json::Value) -> Status {
+pub(crate) fn status(more: serde_json::Value) -> Status {
     let mut all =
         serde_json::json!({ "state": "active", "session_seconds": 1.0, "lag_records": 9, "lag_age_seconds": 1.0 });
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
