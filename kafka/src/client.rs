@@ -10,6 +10,7 @@ use rdkafka_sys as sys;
 use super::bootstrap::Bootstrap;
 use super::consumer::fetch_tap::FetchTap;
 use super::error::{KafkaError, known};
+use super::live_properties::retire;
 use super::text::{c_string, lossy, text};
 use super::{client_log, error_callback, throttle};
 
@@ -49,7 +50,11 @@ impl Client {
     }
 
     /// Starts a consumer whose fetches `tap` counts. Its main queue delivers no events.
+    ///
+    /// One without a tap is tried before. When librdkafka cannot start an instance, it frees the interceptors of a
+    /// configuration that is not its own, and they would be freed twice.
     pub(crate) fn start_tapped(settings: &[(String, String)], tap: Arc<FetchTap>) -> Result<Arc<Self>, KafkaError> {
+        retire(Self::start(Kind::Consumer, settings, 0)?);
         Self::start_with(Kind::Consumer, settings, 0, Some(tap))
     }
 
@@ -82,8 +87,9 @@ impl Client {
         };
         let Some(rk) = NonNull::new(rk) else {
             // SAFETY: it reads a number of this thread, always a code of librdkafka's own.
-            if unsafe { sys::rd_kafka_last_error() } == OUT_OF_THREADS {
-                // Threads that are late may still read the configuration and call the tap: they are leaked rather than freed.
+            if tap.is_some() || unsafe { sys::rd_kafka_last_error() } == OUT_OF_THREADS {
+                // Its interceptors are freed already, and threads that are late may still read the configuration and call the
+                // tap: they are leaked rather than freed.
                 std::mem::forget(conf);
                 std::mem::forget(tap);
             }

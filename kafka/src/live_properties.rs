@@ -69,8 +69,8 @@ impl From<&Properties> for LiveProperties {
     }
 }
 
-impl From<&LiveProperties> for LiveProperties {
-    fn from(properties: &LiveProperties) -> Self {
+impl From<&Self> for LiveProperties {
+    fn from(properties: &Self) -> Self {
         properties.clone()
     }
 }
