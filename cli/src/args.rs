@@ -206,6 +206,20 @@ Examples:
   causeway bytes orders.ndjson --price-per-gb 0.02 --records-per-second 5000
   kcat -b kafka:9092 -t orders -c 100000 -e | causeway bytes -";
 
+const IMPORT_MM2: &str = "\
+Reads MirrorMaker 2's `mm2.properties`, or Strimzi's `KafkaMirrorMaker2` as YAML, and writes
+sender.toml and receiver.toml for one of its flows, with comments on what has no counterpart, and on
+what must be done by hand. A password that the file has goes into a file of its own with mode 0600.
+Existing files are never overwritten. It connects to nothing, and prints how to change over.
+
+With `--offsets` it writes resume.sh instead: a command for each partition, by which the link begins
+behind the last record that MirrorMaker 2 copied. See docs/migrate-mm2.md.
+
+Examples:
+  causeway import-mm2 mm2.properties link
+  causeway import-mm2 mm2.properties link --flow 'fra->sin'
+  causeway import-mm2 mm2.properties link --offsets mm2-offsets.txt";
+
 const INIT: &str = "\
 Makes a certificate authority for one link, and a certificate and key for each side. Existing files
 are never overwritten.
@@ -298,6 +312,9 @@ pub(crate) enum Command {
     /// Show how small a link makes a sample of records, and what that costs
     #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
     Bytes(Bytes),
+    /// Make the files of a link from those of MirrorMaker 2
+    #[command(name = "import-mm2", long_about = IMPORT_MM2, after_long_help = exit::help_of("import-mm2"))]
+    ImportMm2(ImportMm2),
     /// Print a configuration to start from, with every setting explained
     Example {
         /// Role of the process
@@ -433,6 +450,24 @@ pub(crate) struct Bytes {
     /// Size of the frames: a link with little traffic or a low rate has smaller ones
     #[arg(long, value_name = "SIZE", default_value = "1 MiB", value_parser = frame)]
     pub(crate) frame: wire::units::Size,
+}
+
+/// Arguments of `causeway import-mm2`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportMm2 {
+    /// File of MirrorMaker 2: mm2.properties, or YAML of Strimzi
+    pub(crate) file: PathBuf,
+    /// Directory for the files; it is made if it is missing
+    pub(crate) directory: PathBuf,
+    /// Flow, if several are enabled, such as 'fra->sin'
+    #[arg(long, value_name = "SOURCE->TARGET")]
+    pub(crate) flow: Option<String>,
+    /// Name of the link instead of SOURCE-to-TARGET
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: Option<String>,
+    /// Records of Kafka Connect's offsets topic, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) offsets: Option<PathBuf>,
 }
 
 /// Arguments of `causeway rate`.

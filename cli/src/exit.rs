@@ -18,13 +18,14 @@ const EXIT_CODES: [(u8, &str); 4] = [
 ];
 
 /// Meanings of 0, 1 and 2 for the commands that have their own words for them.
-const OF_COMMANDS: [(&str, &[&str]); 15] = [
+const OF_COMMANDS: [(&str, &[&str]); 16] = [
     ("check", &["every check passed", "a check failed", "the file cannot be used"]),
     ("status", &["a process answered", "none did"]),
     ("top", &["you left it, or its one screen was printed", "no process answered", "standard output is no terminal"]),
     ("resume", &["the partition resumed", "it did not; the message says why"]),
     ("rate", &["it is in effect", "it was refused or there was no response", "invalid rate or time"]),
     ("bytes", &["the table was printed", "the file cannot be read", "invalid price, number or size"]),
+    ("import-mm2", &["the files were written", "one exists, or cannot be written", "a file or flow cannot be used"]),
     ("adopt", &["all of them resumed", "some did not; the message says why"]),
     ("forget", &["the positions were dropped", "some were not; the message says why"]),
     ("jumps", &["it answered", "it did not"]),

@@ -14,6 +14,7 @@ mod exit;
 mod failback;
 mod failover;
 mod history;
+mod import;
 mod manual;
 mod overview;
 mod page;
@@ -65,6 +66,7 @@ fn main() {
         Command::Failback { command: FailbackCommand::Plan(arguments) } => failback::run(&arguments),
         Command::Salvage(arguments) => salvage::run(&arguments),
         Command::Bytes(arguments) => bytes::run(&arguments),
+        Command::ImportMm2(arguments) => import::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),
