@@ -7,7 +7,7 @@ use super::properties::Settings;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Plain(String),
-    /// In a file of this name; without a text somebody must write it.
+    /// In a file of this name; without a text the operator writes it.
     Secret {
         file: String,
         text: Option<String>,
