@@ -19,7 +19,7 @@ pub(super) const LIMITS: &[Limit] = &[
     comments("doc comments that begin with a pronoun", comments::pronouns, 60),
     comments("doc comments of three words or fewer", comments::short, 40),
     places("dialect words beyond 3 uses of each", dialect::too_many, 0),
-    number("words of documents", words::in_documents, 52_400),
+    number("words of documents", words::in_documents, 52_600),
     number("words of README.md", words::in_readme, 900),
     places("table cells over 120 characters", words::long_cells, 0),
 ];
