@@ -99,7 +99,7 @@ pub(crate) struct EmbeddedCatalog {
 
 impl EmbeddedCatalog {
     pub(crate) fn over(cluster: &Arc<Embedded>) -> Result<Self> {
-        let kafka = KafkaCatalog::start(&cluster.properties(), "demo")?;
+        let kafka = KafkaCatalog::start(cluster.properties(), "demo")?;
         Ok(Self { cluster: Arc::clone(cluster), kafka })
     }
 }

@@ -153,7 +153,7 @@ impl<B> Running<B> {
 
 fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Running<SenderBoard>> {
     let config = service::config::load::<sender::config::Config>(&files.sender, forbidden)?;
-    let parts = sender::Dependencies::kafka(&config, &source.properties())?;
+    let parts = sender::Dependencies::kafka(&config, source.properties())?;
     let parts = sender::Dependencies { catalog: Arc::new(EmbeddedCatalog::over(source)?), ..parts };
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);
@@ -164,7 +164,7 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
 
 async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
     let config = service::config::load::<receiver::config::Config>(&files.receiver, forbidden)?;
-    let parts = receiver::Parts::kafka(&config, &target.properties())?;
+    let parts = receiver::Parts::kafka(&config, target.properties())?;
     let parts = receiver::Parts { catalog: Arc::new(EmbeddedCatalog::over(target)?), ..parts };
     // The previous receiver frees its port only after its last connection has timed out.
     until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;

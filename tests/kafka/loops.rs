@@ -31,8 +31,11 @@ const EVERY: Duration = Duration::from_millis(3_300);
 /// Number of records in each topic.
 const RECORDS: i64 = 3;
 
-/// Topics that appear after two links were promoted: where each is written, where it arrives, and under which name.
-const LATE: [(&str, usize, &[(usize, &str)]); 5] = [
+/// Topic, the cluster in which it is written, and those where it arrives, each with the rule for its name there.
+type Late = (&'static str, usize, &'static [(usize, &'static str)]);
+
+/// Topics that appear after two links were promoted.
+const LATE: [Late; 5] = [
     ("own.0.late", 0, &[]),
     ("own.1.late", 1, &[(0, "from-the-other.{topic}")]),
     ("ring.0.late", 0, &[]),

@@ -173,7 +173,7 @@ fn consumers_find_again(broker: &Broker) {
     let start = |number| {
         let link = format!("test-{number}");
         let config = ConsumerConfig { link: &link, memory, fetch_wait: Duration::from_millis(10) };
-        Consumer::start(&broker.properties(), &config).expect("a consumer")
+        Consumer::start(broker.properties(), &config).expect("a consumer")
     };
     let _consumers: Vec<_> = (0..CLIENTS).map(start).collect();
     broker.wait_for_clients(CLIENTS, began);

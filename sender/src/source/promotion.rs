@@ -25,6 +25,9 @@ pub trait PromotedState: Send + Sync {
     fn positions_back(&self, link: &str, here: &[(Partition, Position)]) -> Result<Vec<Option<Position>>, String>;
 }
 
+/// What was read of the link, and when.
+type Reading = (Instant, Arc<PromotedLink>);
+
 /// Messages about topics that go back.
 pub(crate) struct Returning {
     pub(crate) messages: Vec<Control>,
@@ -38,7 +41,7 @@ pub struct Promotion {
     link: Arc<str>,
     state: Arc<dyn PromotedState>,
     /// A promotion is final: it is read once. A link that continues is read again and again.
-    read: Arc<Lock<Option<(Instant, Arc<PromotedLink>)>>>,
+    read: Arc<Lock<Option<Reading>>>,
     /// Receivers of earlier versions do not know `Returns`.
     is_known: bool,
     /// Earlier ones do not know `GroupsBack`.
