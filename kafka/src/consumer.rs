@@ -46,42 +46,47 @@ pub struct ConsumerConfig<'a> {
 
 /// A consumer with manual assignment: each lane has its own set of partitions.
 #[derive(Debug, Clone)]
-pub struct Consumer {
-    renewing: Arc<Renewing<Instances>>,
-    /// Count of all instances, former ones included.
-    fetched: FetchedBytes,
-}
+pub struct Consumer(Arc<Renewing<Instances>>);
 
 impl Consumer {
     /// Starts the client, which connects when it has something to read.
     pub fn start(properties: impl Into<LiveProperties>, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
+        Self::start_with(properties.into(), config, None)
+    }
+
+    /// Starts the client as [`Consumer::start`] does, and adds to `fetched` the bytes of record batches that brokers send.
+    pub fn start_counted(
+        properties: impl Into<LiveProperties>,
+        config: &ConsumerConfig<'_>,
+        fetched: FetchedBytes,
+    ) -> Result<Self, KafkaError> {
+        Self::start_with(properties.into(), config, Some(fetched))
+    }
+
+    fn start_with(
+        properties: LiveProperties,
+        config: &ConsumerConfig<'_>,
+        fetched: Option<FetchedBytes>,
+    ) -> Result<Self, KafkaError> {
         let ConsumerConfig { link, memory, fetch_wait } = *config;
         let link = link.to_owned();
-        let fetched = FetchedBytes::default();
-        let counted = fetched.clone();
         let start = move |properties: &Properties| {
             let config = ConsumerConfig { link: &link, memory, fetch_wait };
             let first = settings(properties, &config, fetch_wait, memory.settings());
             let further = settings(properties, &config, fetch_wait.max(FURTHER_WAIT), memory.further_settings());
-            Instances::start(&first, further, counted.clone()).map(Arc::new)
+            Instances::start(&first, further, fetched.clone()).map(Arc::new)
         };
-        Ok(Self { renewing: Arc::new(Renewing::start(properties.into(), start)?), fetched })
+        Ok(Self(Arc::new(Renewing::start(properties, start)?)))
     }
 
     /// Makes a lane without partitions. It wakes the thread that waits for `bell` whenever its queue is no longer empty.
     #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
-        LaneQueue::new(self.renewing.clone(), bell)
-    }
-
-    /// Returns the count of the bytes of record batches that brokers send.
-    #[must_use]
-    pub fn fetched(&self) -> FetchedBytes {
-        self.fetched.clone()
+        LaneQueue::new(self.0.clone(), bell)
     }
 
     pub(crate) fn client(&self) -> Arc<Client> {
-        Arc::clone(&self.renewing.present().first().client)
+        Arc::clone(&self.0.present().first().client)
     }
 }
 

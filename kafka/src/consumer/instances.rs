@@ -18,7 +18,7 @@ use service::lock::Lock;
 
 use super::event_thread::EventThread;
 use super::fetch_tap::{FetchTap, FetchedBytes};
-use crate::client::Client;
+use crate::client::{Client, Kind};
 use crate::error::KafkaError;
 
 /// Partitions of the first instance at most, and those of them that did not join late.
@@ -42,7 +42,8 @@ pub(super) struct Instances {
     further: Lock<Vec<Arc<Instance>>>,
     first: Arc<Instance>,
     further_settings: Settings,
-    fetched: FetchedBytes,
+    /// Count of the bytes that they fetch, if it is wanted.
+    fetched: Option<FetchedBytes>,
 }
 
 /// Client with a thread for its events. Fields are dropped in order: the thread ends before the client.
@@ -59,8 +60,12 @@ pub(super) struct Instance {
 pub(super) struct Seat(Arc<Instance>);
 
 impl Instances {
-    pub(super) fn start(first: &Settings, further: Settings, fetched: FetchedBytes) -> Result<Self, KafkaError> {
-        let first = Arc::new(Instance::start(first, &fetched)?);
+    pub(super) fn start(
+        first: &Settings,
+        further: Settings,
+        fetched: Option<FetchedBytes>,
+    ) -> Result<Self, KafkaError> {
+        let first = Arc::new(Instance::start(first, fetched.as_ref())?);
         Ok(Self { first, further: Lock::new(Vec::new()), further_settings: further, fetched })
     }
 
@@ -79,7 +84,7 @@ impl Instances {
             return Ok(Seat::take(instance));
         }
         if further.len() < INSTANCES_MAX {
-            let started = Arc::new(Instance::start(&self.further_settings, &self.fetched)?);
+            let started = Arc::new(Instance::start(&self.further_settings, self.fetched.as_ref())?);
             further.push(started);
         }
         let least = further.iter().min_by_key(|instance| instance.seats.load(Ordering::Relaxed));
@@ -88,8 +93,11 @@ impl Instances {
 }
 
 impl Instance {
-    fn start(settings: &Settings, fetched: &FetchedBytes) -> Result<Self, KafkaError> {
-        let client = Client::start_tapped(settings, FetchTap::new(fetched.clone()))?;
+    fn start(settings: &Settings, fetched: Option<&FetchedBytes>) -> Result<Self, KafkaError> {
+        let client = match fetched {
+            Some(fetched) => Client::start_tapped(settings, FetchTap::new(fetched.clone()))?,
+            None => Client::start(Kind::Consumer, settings, 0)?,
+        };
         let thread = EventThread::start(&client)?;
         Ok(Self { _thread: thread, client, seats: AtomicUsize::new(0) })
     }
@@ -123,7 +131,7 @@ mod tests {
     fn instances() -> Instances {
         let settings = [("bootstrap.servers", "127.0.0.1:1"), ("group.id", "seats")];
         let settings: Settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Instances::start(&settings, settings.clone(), FetchedBytes::default()).unwrap()
+        Instances::start(&settings, settings.clone(), None).unwrap()
     }
 
     fn seats(instances: &Instances, count: usize, is_late: bool) -> Vec<Seat> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Catalog, Isolation, only};
-use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory};
+use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, FetchedBytes};
 use kafka::log::LogReader;
 use kafka::producer::{ProduceError, Producer};
 use kafka::{KafkaFault, Properties};
@@ -194,6 +194,7 @@ fn clients_without_a_usable_certificate_do_not_start() {
     let config = ConsumerConfig { link: "test", memory, fetch_wait: Duration::from_millis(10) };
     for properties in broken {
         Consumer::start(&properties, &config).unwrap_err();
+        Consumer::start_counted(&properties, &config, FetchedBytes::default()).unwrap_err();
         KafkaCatalog::start(&properties, "test").unwrap_err();
     }
 }

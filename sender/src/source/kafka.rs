@@ -14,7 +14,10 @@ use super::{FetchedBytes, LaneReader, Source};
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
-pub struct KafkaSource(Consumer);
+pub struct KafkaSource {
+    consumer: Consumer,
+    fetched: FetchedBytes,
+}
 
 impl KafkaSource {
     /// Starts the client, which connects when a lane is assigned partitions. All lanes together may prefetch `memory`.
@@ -25,7 +28,8 @@ impl KafkaSource {
         memory: ConsumerMemory,
     ) -> Result<Self, KafkaError> {
         let config = ConsumerConfig { link, memory, fetch_wait: FETCH_WAIT };
-        Consumer::start(properties, &config).map(Self)
+        let fetched = FetchedBytes::default();
+        Ok(Self { consumer: Consumer::start_counted(properties, &config, fetched.clone())?, fetched })
     }
 }
 
@@ -33,11 +37,11 @@ impl Source for KafkaSource {
     type Reader = LaneQueue;
 
     fn open(&self, _lane: LaneId, bell: Bell) -> Result<LaneQueue, KafkaError> {
-        Ok(self.0.lane(bell))
+        Ok(self.consumer.lane(bell))
     }
 
     fn fetched(&self) -> Option<FetchedBytes> {
-        Some(self.0.fetched())
+        Some(self.fetched.clone())
     }
 }
 
