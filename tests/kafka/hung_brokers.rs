@@ -28,9 +28,8 @@ const AT_LEAST: Duration = Duration::from_millis(2_500);
 /// limit, with as much again.
 const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 
-/// Longest time without a committed record while a broker of the target hangs: mostly 9 to 12 s, and more where it is the
-/// coordinator of the writer's transactions, too.
-const HUNG_TARGET: Duration = Duration::from_secs(20);
+/// Longest time without a committed record while a broker of the target hangs.
+const HUNG_TARGET: Duration = Duration::from_secs(15);
 /// The same for lanes whose state lacks a commit's marker, because the broker hung during a commit: other brokers repeat it
 /// after 30 s.
 const WITHOUT_MARKERS: Duration = Duration::from_secs(45);

@@ -17,7 +17,7 @@ use wire::partition::Partition;
 use super::attempt::{Attempt, FailoverAnswer, FailoverRequest, Progress, SwitchOverRequest};
 use super::course::Course;
 use super::facts::{self, Reading, kept};
-use super::quiet::{self, Obstacle};
+use super::quiet;
 use super::statement::{PartitionLoss, Statement};
 use super::switch_over::{self, Terms};
 use super::topics;
@@ -199,8 +199,7 @@ impl Promotion {
         let topics = statement.topics.iter().cloned().collect();
         let count = of_source.len();
         let due = topics::due(&topics, of_source);
-        let missing = if due.is_empty() && count > 0 { None } else { Obstacle::of(&due) };
-        if let Some(missing) = missing {
+        if let Some(missing) = topics::missing(count, &due) {
             statement.quiet_since = None;
             statement.problems.push(format!("not all is known to be carried: {missing}"));
         }

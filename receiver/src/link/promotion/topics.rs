@@ -61,7 +61,12 @@ pub(super) fn obstacle(topics: &BTreeSet<String>, all: usize, mut due: Vec<Parti
     if !topics.is_empty() {
         due.retain(|one| !one.is_switched_over());
     }
-    if due.is_empty() && all > 0 { None } else { Obstacle::of(&due) }
+    missing(all, &due)
+}
+
+/// Returns what of these partitions is not carried, of `all` that the source has: nothing where all others were switched over.
+pub(super) fn missing(all: usize, due: &[PartitionLoss]) -> Option<Obstacle> {
+    if due.is_empty() && all > 0 { None } else { Obstacle::of(due) }
 }
 
 /// Returns whether every partition of these topics is halted so. Error: a sentence, if one of them is not carried.
